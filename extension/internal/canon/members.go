@@ -1,0 +1,85 @@
+package canon
+
+// Member is one member of a JSON object, its value not decoded.
+type Member struct {
+	Name   string // decoded
+	Value  []byte // the value as it stands in the text, without surrounding white space
+	Offset int64  // where Value starts in the text
+}
+
+// Members splits data, which must be exactly one JSON object, into its members
+// in their order. Value shares memory with data.
+//
+// The member names are as strict as in Parse: duplicates and lone surrogates
+// are refused. The values are only checked as Valid checks them. Every error is
+// a *SyntaxError.
+func Members(data []byte) ([]Member, error) {
+	members, err := splitObject(data)
+	if err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+func splitObject(data []byte) ([]Member, *SyntaxError) {
+	i := skipSpace(data, 0)
+	if i >= len(data) || data[i] != '{' {
+		return nil, unexpected(data, i, "a JSON object")
+	}
+	i = skipSpace(data, i+1)
+	if i < len(data) && data[i] == '}' {
+		return nil, atEnd(data, i+1)
+	}
+	var members []Member
+	seen := make(map[string]struct{})
+	want := "a member name or '}'"
+	for {
+		if i >= len(data) || data[i] != '"' {
+			return nil, unexpected(data, i, want)
+		}
+		nameEnd, _, err := scanString(data, i)
+		if err != nil {
+			return nil, err
+		}
+		name, err := unquote(data[i:nameEnd], i)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := seen[name]; ok {
+			return nil, duplicateName(i, name)
+		}
+		seen[name] = struct{}{}
+		start, err := skipColon(data, nameEnd)
+		if err != nil {
+			return nil, err
+		}
+		end, err := skipValue(data, start)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, Member{Name: name, Value: data[start:end:end], Offset: int64(start)})
+		i = skipSpace(data, end)
+		if i < len(data) && data[i] == '}' {
+			return members, atEnd(data, i+1)
+		}
+		if i >= len(data) || data[i] != ',' {
+			return nil, unexpected(data, i, "',' or '}'")
+		}
+		i = skipSpace(data, i+1)
+		want = "a member name"
+	}
+}
+
+// duplicateName shows at most the start of a name: it may be megabytes long.
+func duplicateName(offset int, name string) *SyntaxError {
+	const shown = 64
+	suffix := ""
+	if len(name) > shown {
+		cut := shown
+		for name[cut]&0xc0 == 0x80 { // not inside a character
+			cut--
+		}
+		name, suffix = name[:cut], "…"
+	}
+	return syntaxError(offset, "duplicate member name %s%s", AppendQuote(nil, name), suffix)
+}

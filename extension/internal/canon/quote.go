@@ -1,0 +1,120 @@
+package canon
+
+import "unicode/utf8"
+
+// Unquote decodes raw, which must be exactly one JSON string with its quotes
+// and nothing around it. An escape of a lone surrogate, which no UTF-8 string
+// can hold, is an error, as is all that Valid refuses. Every error is a
+// *SyntaxError.
+func Unquote(raw []byte) (string, error) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", unexpected(raw, 0, "a JSON string")
+	}
+	end, _, err := scanString(raw, 0)
+	if err != nil {
+		return "", err
+	}
+	if end != len(raw) {
+		return "", syntaxError(end, "unexpected data after the JSON string")
+	}
+	s, err := unquote(raw, 0)
+	if err != nil {
+		return "", err
+	}
+	return s, nil
+}
+
+// unquote decodes a string that scanString has accepted. base is the offset of
+// raw in the whole text, for errors.
+func unquote(raw []byte, base int) (string, *SyntaxError) {
+	out := make([]byte, 0, len(raw)-2)
+	for i := 1; i < len(raw)-1; {
+		if raw[i] != '\\' {
+			out = append(out, raw[i])
+			i++
+			continue
+		}
+		switch c := raw[i+1]; c {
+		case 'b':
+			out = append(out, '\b')
+		case 'f':
+			out = append(out, '\f')
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			r, size := hexEscape(raw[i:])
+			if r < 0 {
+				return "", syntaxError(base+i, "escape of a lone surrogate, which is no character")
+			}
+			out = utf8.AppendRune(out, r)
+			i += size
+			continue
+		default: // '"', '\\', '/'
+			out = append(out, c)
+		}
+		i += 2
+	}
+	return string(out), nil
+}
+
+// hexEscape decodes the \u escape, or pair of them, at the start of raw. It
+// returns -1 for a lone surrogate.
+func hexEscape(raw []byte) (r rune, size int) {
+	r = hexUnit(raw)
+	switch {
+	case r < 0xd800 || r > 0xdfff:
+		return r, 6
+	case r < 0xdc00 && len(raw) >= 12 && raw[6] == '\\' && raw[7] == 'u':
+		if low := hexUnit(raw[6:]); 0xdc00 <= low && low <= 0xdfff {
+			return 0x10000 + (r-0xd800)<<10 + (low - 0xdc00), 12
+		}
+	}
+	return -1, 0
+}
+
+func hexUnit(raw []byte) rune {
+	var r rune
+	for _, c := range raw[2:6] {
+		r = r<<4 | rune(hexDigit(c))
+	}
+	return r
+}
+
+// AppendQuote appends s as a canonical JSON string: only '"', '\' and the
+// characters below U+0020 are escaped, in the short form where JSON has one,
+// else as \u00xx. s must be valid UTF-8, as all strings from this package are.
+func AppendQuote(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	start := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		}
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}

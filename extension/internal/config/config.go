@@ -1,0 +1,200 @@
+// Package config reads the environment. It is the only package that does: one
+// list of settings makes Load, the help text and the table in the README.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/store/dynamodb"
+)
+
+// Prefix begins the name of every setting.
+const Prefix = "IDEMPOTENCY_"
+
+// The kinds of store.
+const (
+	StoreDynamoDB = "dynamodb"
+	StoreMemory   = "memory"
+	StoreFile     = "file"
+)
+
+// Config is what the environment says.
+type Config struct {
+	// RuntimeAPI is the address of Lambda's Extensions API; empty outside Lambda.
+	RuntimeAPI string
+	// Managed tells that this is Lambda Managed Instances.
+	Managed bool
+	// Function is the function's name.
+	Function string
+
+	Port      int
+	AuthToken string
+
+	Store      string
+	FilePath   string
+	TableName  string
+	Attributes dynamodb.Attributes
+
+	Scope       string
+	KeyJMESPath string
+	TTL         time.Duration
+	Lease       time.Duration
+	History     int
+	MaxAttempts int
+	// FailOnTimeout: a claim that a timeout left open becomes a final failure.
+	FailOnTimeout bool
+	// ProceedOnStoreError: without the store, work runs without protection.
+	ProceedOnStoreError bool
+	Disabled            bool
+
+	LogLevel slog.Level
+	LogJSON  bool
+}
+
+// InLambda tells whether the process is a Lambda extension.
+func (c *Config) InLambda() bool { return c.RuntimeAPI != "" }
+
+// Load reads the environment, given as os.Environ returns it. The error names
+// every variable that is wrong, with the mend.
+func Load(environ []string) (*Config, error) {
+	env := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	c := &Config{
+		RuntimeAPI: env["AWS_LAMBDA_RUNTIME_API"],
+		Managed:    env["AWS_LAMBDA_INITIALIZATION_TYPE"] == "lambda-managed-instances",
+		Function:   env["AWS_LAMBDA_FUNCTION_NAME"],
+		Attributes: dynamodb.DefaultAttributes(),
+	}
+	if c.Function == "" {
+		c.Function = "local"
+	}
+	c.LogJSON = c.InLambda()
+	c.Scope = c.Function
+
+	var wrong []error
+	for _, s := range settings() {
+		value, set := env[Prefix+s.name]
+		if !set {
+			value = s.def
+		}
+		if !set && s.def == "" {
+			continue
+		}
+		if err := s.set(c, value); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s%s=%q: %w", Prefix, s.name, value, err))
+		}
+	}
+	wrong = append(wrong, unknown(env)...)
+	wrong = append(wrong, c.resolve(env)...)
+	return c, errors.Join(wrong...)
+}
+
+// resolve fills in what depends on more than one variable.
+func (c *Config) resolve(env map[string]string) (wrong []error) {
+	if c.Store == "" {
+		switch {
+		case c.InLambda() || c.TableName != "":
+			c.Store = StoreDynamoDB
+		default:
+			c.Store = StoreFile
+			dir, err := cacheFolder(env)
+			if err != nil {
+				wrong = append(wrong, err)
+			}
+			c.FilePath = filepath.Join(dir, "lambda-idempotency", "records.db")
+		}
+	}
+	if c.Store == StoreDynamoDB && c.TableName == "" {
+		wrong = append(wrong, errors.New("IDEMPOTENCY_TABLE_NAME is not set: name the DynamoDB table that keeps the records, or set IDEMPOTENCY_STORE=memory to try without one"))
+	}
+	if c.InLambda() && c.AuthToken == "" {
+		// As the AWS Parameters and Secrets extension, callers prove themselves with
+		// what only the function's own code has; under SnapStart it has another name:
+		// https://docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html#snapstart-credentials
+		c.AuthToken = env["AWS_SESSION_TOKEN"]
+		if c.AuthToken == "" {
+			c.AuthToken = env["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+		}
+		if c.AuthToken == "" {
+			wrong = append(wrong, errors.New("IDEMPOTENCY_AUTH_TOKEN is not set, and neither is AWS_SESSION_TOKEN nor AWS_CONTAINER_AUTHORIZATION_TOKEN: set one, callers must prove themselves with it"))
+		}
+	}
+	return append(wrong, c.attributesDiffer()...)
+}
+
+func (c *Config) attributesDiffer() (wrong []error) {
+	used := map[string]string{}
+	for _, a := range attributes(&c.Attributes) {
+		if *a.field == "" {
+			continue
+		}
+		if other, taken := used[*a.field]; taken {
+			wrong = append(wrong, fmt.Errorf("%s%s=%q: %s%s has that name too; give each attribute its own", Prefix, a.setting, *a.field, Prefix, other))
+		}
+		used[*a.field] = a.setting
+	}
+	return wrong
+}
+
+// cacheFolder is os.UserCacheDir for the environment given.
+func cacheFolder(env map[string]string) (string, error) {
+	if dir := env["XDG_CACHE_HOME"]; filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	if home := env["HOME"]; home != "" {
+		return filepath.Join(home, ".cache"), nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", errors.New("HOME is not set, so there is no folder to keep records in: set it, or set IDEMPOTENCY_STORE=memory or file:PATH")
+	}
+	return dir, nil
+}
+
+// unknown tells of names that no setting has: a slip there would silently mean
+// the default.
+func unknown(env map[string]string) (wrong []error) {
+	var names []string
+	for _, s := range settings() {
+		names = append(names, Prefix+s.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if !strings.HasPrefix(name, Prefix) || slices.Contains(names, name) {
+			continue
+		}
+		nearest := slices.MinFunc(names, func(a, b string) int { return distance(a, name) - distance(b, name) })
+		wrong = append(wrong, fmt.Errorf("%s is not a setting; did you mean %s? (lambda-idempotency --help lists all)", name, nearest))
+	}
+	return wrong
+}
+
+// distance is the number of single-byte edits between two names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := last
+			if a[i] != b[j] {
+				cost = 1 + min(last, row[j], row[j+1])
+			}
+			last, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,324 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+)
+
+const (
+	maxRequestID = 256
+	maxWait      = 15 * time.Minute
+	maxEpochMS   = 1 << 53
+)
+
+func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFields(w, r, "key", "event", "key_jmespath", "payload", "scope", "ttl_seconds", "deadline_ms", "lease_ms", "request_id", "client_token", "detached", "wait_ms")
+	if err != nil {
+		return err
+	}
+	req := idempotency.AcquireRequest{
+		TTL:         ttl(f),
+		RequestID:   f.text("request_id", 1, maxRequestID),
+		ClientToken: f.text("client_token", idempotency.MinClientToken, idempotency.MaxClientToken),
+		Detached:    f.boolean("detached", false),
+		Wait:        f.millis("wait_ms", 0, maxWait),
+	}
+	deadline := f.whole("deadline_ms", 0, maxEpochMS)
+	lease := f.millis("lease_ms", time.Millisecond, idempotency.MaxLease)
+	if f.err != nil {
+		return f.err
+	}
+	now := a.Now()
+	switch {
+	case f.has("deadline_ms") && f.has("lease_ms"):
+		return problemf(BadRequest, "deadline_ms and lease_ms are both given; send one of them")
+	case req.Detached && !f.has("lease_ms"):
+		return problemf(BadRequest, "detached needs lease_ms: nothing else tells when the claim ends if nobody ends it")
+	case f.has("lease_ms"):
+		req.Deadline = now.Add(lease)
+	case f.has("deadline_ms"):
+		req.Deadline = time.UnixMilli(deadline)
+		if !req.Deadline.After(now) || req.Deadline.Sub(now) > idempotency.MaxLease {
+			return problemf(BadRequest, "deadline_ms is %d and the time is %d; it takes the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
+		}
+	}
+	if req.Key, err = a.key(f); err != nil {
+		return err
+	}
+	if f.has("payload") {
+		if req.Validation, err = payloadHash(f.raw("payload")); err != nil {
+			return err
+		}
+	}
+	if req.Deadline.IsZero() {
+		req.Deadline = a.Deadlines.Deadline(r.Context())
+	}
+	out, err := a.Engine.Acquire(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	a.logOutcome(req.Key, out)
+	send(w, http.StatusOK, "application/json", outcome(out))
+	return nil
+}
+
+func ttl(f *fields) time.Duration {
+	return time.Duration(f.whole("ttl_seconds", 1, int64(idempotency.MaxTTL/time.Second))) * time.Second
+}
+
+func payloadHash(raw []byte) (string, error) {
+	v, err := canon.Parse(raw)
+	if err != nil {
+		return "", problemf(BadRequest, "payload: %v", err)
+	}
+	return canon.Hash(v), nil
+}
+
+// key makes the stored key of the body's key, or of what is selected from its
+// event.
+func (a *api) key(f *fields) (idempotency.Key, error) {
+	var scope *string
+	if f.has("scope") {
+		s := f.text("scope", 0, 0)
+		scope = &s
+	}
+	if f.err != nil {
+		return idempotency.Key{}, f.err
+	}
+	switch {
+	case f.has("key") && f.has("event"):
+		return idempotency.Key{}, problemf(BadRequest, "key and event are both given; send one of them")
+	case f.has("key"):
+		if f.has("key_jmespath") {
+			return idempotency.Key{}, problemf(BadRequest, "key_jmespath selects from event; with key, leave it out")
+		}
+		parts, err := keyParts(f)
+		if err != nil {
+			return idempotency.Key{}, err
+		}
+		return a.Keys.Given(scope, parts...)
+	case f.has("event"):
+		hash, err := a.selected(f)
+		if err != nil {
+			return idempotency.Key{}, err
+		}
+		return a.Keys.Selected(scope, hash)
+	}
+	return idempotency.Key{}, problemf(KeyMissing, "there is neither key nor event; send one of them")
+}
+
+// keyParts is the member key: a string, or a list of two strings.
+func keyParts(f *fields) ([]string, error) {
+	wrong := func() error {
+		return problemf(KeyInvalid, "key is %s; it takes a string, or a list of two strings", short(string(f.raw("key"))))
+	}
+	raw := f.raw("key")
+	switch raw[0] {
+	case '"':
+		s, err := canon.Unquote(raw)
+		if err != nil {
+			return nil, problemf(KeyInvalid, "key: %v", err)
+		}
+		return []string{s}, nil
+	case '[':
+		items, err := canon.Elements(raw)
+		if err != nil {
+			return nil, err
+		}
+		if len(items) != 2 {
+			return nil, wrong()
+		}
+		var parts []string
+		for _, item := range items {
+			if item[0] != '"' {
+				return nil, wrong()
+			}
+			s, err := canon.Unquote(item)
+			if err != nil {
+				return nil, problemf(KeyInvalid, "key: %v", err)
+			}
+			parts = append(parts, s)
+		}
+		return parts, nil
+	}
+	return nil, wrong()
+}
+
+// selected is the hash of what the expression selects from the event.
+func (a *api) selected(f *fields) (string, error) {
+	event, err := canon.Parse(f.raw("event"))
+	if err != nil {
+		return "", problemf(BadRequest, "event: %v", err)
+	}
+	text, from := a.KeyJMESPath, "IDEMPOTENCY_KEY_JMESPATH"
+	if f.has("key_jmespath") {
+		text, from = f.text("key_jmespath", 1, canon.MaxExpression), "key_jmespath"
+		if f.err != nil {
+			return "", f.err
+		}
+	}
+	if text != "" {
+		expression, err := a.selections.compile(text)
+		if err != nil {
+			return "", problemf(BadRequest, "%s: %v", from, err)
+		}
+		if event, err = expression.Select(event); err != nil {
+			return "", problemf(KeyInvalid, "%s selects nothing that can be a key: %v", from, err)
+		}
+	}
+	if canon.Missing(event) {
+		if text == "" {
+			return "", problemf(KeyMissing, "the event is null or empty, so there is nothing to make a key of")
+		}
+		return "", problemf(KeyMissing, "%s (%s) selects nothing but nulls from the event, so there is nothing to make a key of", from, short(text))
+	}
+	return canon.Hash(event), nil
+}
+
+func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFields(w, r, "token", "result", "ttl_seconds")
+	if err != nil {
+		return err
+	}
+	req := idempotency.CompleteRequest{Token: token(f), Result: f.raw("result"), TTL: ttl(f)}
+	if f.err != nil {
+		return f.err
+	}
+	end, err := a.Engine.Complete(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	sendEnd(w, end)
+	return nil
+}
+
+func (a *api) fail(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFields(w, r, "token", "error", "retry")
+	if err != nil {
+		return err
+	}
+	req := idempotency.FailRequest{Token: token(f), Error: failure(f), Retry: f.boolean("retry", true)}
+	if f.err != nil {
+		return f.err
+	}
+	end, err := a.Engine.Fail(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	sendEnd(w, end)
+	return nil
+}
+
+// failure is the member error: an object of two strings.
+func failure(f *fields) *idempotency.Failure {
+	if !f.has("error") {
+		return nil
+	}
+	members, err := canon.Members(f.raw("error"))
+	if err != nil {
+		f.wrong("error", "an object with the strings type and message")
+		return nil
+	}
+	inner := &fields{members: members}
+	for _, m := range members {
+		if m.Name != "type" && m.Name != "message" {
+			f.wrong("error", "an object with the strings type and message")
+		}
+	}
+	out := &idempotency.Failure{Type: inner.text("type", 0, 0), Message: inner.text("message", 0, 0)}
+	if inner.err != nil {
+		f.wrong("error", "an object with the strings type and message")
+	}
+	return out
+}
+
+func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFields(w, r, "token", "lease_ms")
+	if err != nil {
+		return err
+	}
+	text := token(f)
+	lease := f.millis("lease_ms", time.Millisecond, idempotency.MaxLease)
+	if f.err != nil {
+		return f.err
+	}
+	until := a.Now().Add(lease)
+	if !f.has("lease_ms") {
+		until = a.Deadlines.Deadline(r.Context())
+	}
+	renewed, err := a.Engine.Renew(r.Context(), text, until)
+	if err != nil {
+		return err
+	}
+	o := newObject().text("status", string(idempotency.OutcomeAcquired)).millis("lease_expires_at", renewed.LeaseExpiresAt)
+	if renewed.Unprotected {
+		o.boolean("unprotected", true)
+	}
+	send(w, http.StatusOK, "application/json", o)
+	return nil
+}
+
+// token is the member token, which must be there.
+func token(f *fields) string {
+	if !f.has("token") && f.err == nil {
+		f.err = problemf(BadRequest, "token is absent; send the token of the acquire")
+	}
+	return f.text("token", 0, 0)
+}
+
+func sendEnd(w http.ResponseWriter, end idempotency.Ended) {
+	o := newObject().text("status", strings.ToLower(string(end.Status)))
+	if end.Unprotected {
+		o.boolean("unprotected", true)
+	}
+	send(w, http.StatusOK, "application/json", o)
+}
+
+func outcome(out idempotency.Outcome) *object {
+	rec := out.Record
+	o := newObject().text("status", string(out.Status))
+	switch out.Status {
+	case idempotency.OutcomeAcquired:
+		o.text("token", out.Token).number("fence", rec.Fence).number("attempt", int64(rec.Attempt)).millis("lease_expires_at", rec.LeaseExpiresAt)
+		if rec.Error != nil {
+			o.object("previous_error", errorObject(rec.Error))
+		}
+		if out.Unprotected {
+			o.boolean("unprotected", true)
+		}
+	case idempotency.OutcomeCompleted:
+		result(o, rec).millis("completed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
+	case idempotency.OutcomeFailed:
+		failed := rec.Error
+		if failed == nil {
+			failed = &idempotency.Failure{Type: "Error"}
+		}
+		o.object("error", errorObject(failed)).millis("failed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
+	case idempotency.OutcomeInProgress:
+		o.number("retry_after_ms", out.RetryAfter.Milliseconds()).textIf("request_id", rec.RequestID).millis("lease_expires_at", rec.LeaseExpiresAt)
+	}
+	return o
+}
+
+// result writes the stored result, byte for byte, or that it was not stored.
+func result(o *object, rec *idempotency.Record) *object {
+	switch {
+	case rec.ResultOmitted:
+		return o.boolean("result_omitted", true)
+	case rec.Result == nil:
+		return o.raw("result", []byte("null"))
+	}
+	return o.raw("result", rec.Result)
+}
+
+func errorObject(f *idempotency.Failure) *object {
+	return newObject().text("type", f.Type).text("message", f.Message)
+}
+
+func (a *api) logOutcome(key idempotency.Key, out idempotency.Outcome) {
+	a.Log.Debug("acquire", "key", key.Partition, "sort", key.Sort, "key_hash", idempotency.KeyHash(key), "status", string(out.Status), "fence", out.Record.Fence, "attempt", out.Record.Attempt)
+}

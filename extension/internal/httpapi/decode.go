@@ -1,0 +1,149 @@
+package httpapi
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
+)
+
+// maxBody is Lambda's largest payload, and room for the other members:
+// https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+const maxBody = 6<<20 + 64<<10
+
+// fields are the members of a request's body. The first member that is not as
+// expected is kept as the error.
+type fields struct {
+	members []canon.Member
+	err     error
+}
+
+// readFields reads a body that is one JSON object with no members but those
+// allowed.
+func readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fields, error) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, problemf(UnsupportedMedia, "Content-Type is %q; send the header Content-Type: application/json", r.Header.Get("Content-Type"))
+	}
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, problemf(UnsupportedMedia, "Content-Encoding is %q; send the body as it is", enc)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		if problemOf(err).code == TooLarge {
+			return nil, err
+		}
+		return nil, problemf(BadRequest, "the body ended before it was complete, or came too slowly")
+	}
+	members, err := canon.Members(body)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		if !slices.Contains(allowed, m.Name) {
+			return nil, problemf(BadRequest, "%q is not a member of this request; it takes %s", short(m.Name), strings.Join(allowed, ", "))
+		}
+	}
+	return &fields{members: members}, nil
+}
+
+// short is a caller's text as it fits an error.
+func short(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}
+
+func (f *fields) find(name string) (canon.Member, bool) {
+	for _, m := range f.members {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return canon.Member{}, false
+}
+
+func (f *fields) has(name string) bool {
+	_, ok := f.find(name)
+	return ok
+}
+
+func (f *fields) wrong(name, want string) {
+	if f.err == nil {
+		m, _ := f.find(name)
+		f.err = problemf(BadRequest, "%s is %s; it takes %s", name, short(string(m.Value)), want)
+	}
+}
+
+// raw is the JSON text of a member; nil if it is absent.
+func (f *fields) raw(name string) []byte {
+	m, _ := f.find(name)
+	return m.Value
+}
+
+// text is a member that is a string of least to most bytes; "" if it is absent.
+func (f *fields) text(name string, least, most int) string {
+	m, ok := f.find(name)
+	if !ok {
+		return ""
+	}
+	want := "a string"
+	if most > 0 {
+		want = fmt.Sprintf("a string of %d to %d bytes", least, most)
+	}
+	if m.Value[0] != '"' {
+		f.wrong(name, want)
+		return ""
+	}
+	s, err := canon.Unquote(m.Value)
+	switch {
+	case err != nil:
+		if f.err == nil {
+			f.err = problemf(BadRequest, "%s: %v", name, err)
+		}
+	case most > 0 && (len(s) < least || len(s) > most):
+		f.wrong(name, want)
+	}
+	return s
+}
+
+// whole is a member that is a whole number; 0 if it is absent.
+func (f *fields) whole(name string, least, most int64) int64 {
+	m, ok := f.find(name)
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(m.Value), 10, 64)
+	if err != nil || n < least || n > most {
+		f.wrong(name, fmt.Sprintf("a whole number from %d to %d", least, most))
+		return 0
+	}
+	return n
+}
+
+// millis is a member in milliseconds; 0 if it is absent.
+func (f *fields) millis(name string, least, most time.Duration) time.Duration {
+	return time.Duration(f.whole(name, least.Milliseconds(), most.Milliseconds())) * time.Millisecond
+}
+
+// boolean is a member that is true or false, with what holds if it is absent.
+func (f *fields) boolean(name string, absent bool) bool {
+	m, ok := f.find(name)
+	if !ok {
+		return absent
+	}
+	switch string(m.Value) {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	f.wrong(name, "true or false")
+	return absent
+}

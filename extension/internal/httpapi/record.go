@@ -1,0 +1,149 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+)
+
+// record shows what is stored under a key, without the claim's token.
+func (a *api) record(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	for name := range q {
+		if name != "key" && name != "scope" {
+			return problemf(BadRequest, "%q is not a parameter of /record; it takes key (twice for a key of two parts) and scope", short(name))
+		}
+	}
+	if len(q["key"]) == 0 {
+		return problemf(KeyMissing, "key is absent; send /record?key=…, with a second key=… for a key of two parts")
+	}
+	var scope *string
+	if s := q["scope"]; len(s) > 0 {
+		scope = &s[0]
+	}
+	key, err := a.Keys.Given(scope, q["key"]...)
+	if err != nil {
+		return err
+	}
+	rec, err := a.Engine.Get(r.Context(), key)
+	if err != nil {
+		return err
+	}
+	if rec == nil {
+		return problemf(NotFound, "there is no record of this key, or it has expired")
+	}
+	send(w, http.StatusOK, "application/json", shown(rec))
+	return nil
+}
+
+func shown(rec *idempotency.Record) *object {
+	o := newObject().text("id", rec.Key.Partition).textIf("sort", rec.Key.Sort).
+		text("status", string(rec.Status)).
+		number("expiration", rec.Expiration.Unix())
+	if rec.Status == idempotency.InProgress {
+		lease := int64(0)
+		if !rec.LeaseExpiresAt.IsZero() {
+			lease = rec.LeaseExpiresAt.UnixMilli()
+		}
+		o.number("in_progress_expiration", lease)
+	}
+	if rec.Status == idempotency.Completed {
+		result(o, rec)
+	}
+	o.number("fence", rec.Fence).number("attempt", int64(rec.Attempt)).textIf("validation", rec.Validation)
+	if rec.Error != nil {
+		o.object("error", errorObject(rec.Error))
+	}
+	o.textIf("function", rec.Function).textIf("request_id", rec.RequestID)
+	if !rec.CreatedAt.IsZero() {
+		o.moment("created_at", rec.CreatedAt)
+	}
+	if !rec.UpdatedAt.IsZero() {
+		o.moment("updated_at", rec.UpdatedAt)
+	}
+	events := make([]*object, 0, len(rec.History))
+	for _, e := range rec.History {
+		events = append(events, newObject().moment("at", e.At).text("status", string(e.Status)).textIf("detail", e.Detail).textIf("request_id", e.RequestID))
+	}
+	return o.list("history", events)
+}
+
+const (
+	// healthTimeout bounds a look at the store.
+	healthTimeout = 2 * time.Second
+	// healthFresh is how long a look's finding is told again: /health asks for no
+	// secret, so it must not be a way to call the store at will.
+	healthFresh = time.Second
+)
+
+// health looks at the store, once at a time.
+type health struct {
+	check func(context.Context) error
+	now   func() time.Time
+
+	mu     sync.Mutex
+	looked time.Time
+	found  error
+}
+
+func (h *health) look(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if age := h.now().Sub(h.looked); age >= 0 && age < healthFresh {
+		return h.found
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
+	defer cancel()
+	h.found = h.check(ctx)
+	h.looked = h.now()
+	return h.found
+}
+
+func (a *api) getHealth(w http.ResponseWriter, r *http.Request) error {
+	if err := a.health.look(r.Context()); err != nil {
+		var down *idempotency.StoreError
+		if !errors.As(err, &down) {
+			err = &idempotency.StoreError{Op: "ping", Detail: err.Error(), Err: err}
+		}
+		return err
+	}
+	send(w, http.StatusOK, "application/json", newObject().text("status", "ok"))
+	return nil
+}
+
+// maxSelections is how many compiled expressions are kept. A function has a few.
+const maxSelections = 64
+
+// selections keeps compiled expressions.
+type selections struct {
+	mu   sync.Mutex
+	list []selection // the latest used last
+}
+
+type selection struct {
+	text       string
+	expression *canon.Expression
+}
+
+func (s *selections) compile(text string) (*canon.Expression, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.list, func(k selection) bool { return k.text == text }); i >= 0 {
+		return s.list[i].expression, nil
+	}
+	e, err := canon.Compile(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.list) >= maxSelections {
+		s.list = slices.Delete(s.list, 0, 1)
+	}
+	s.list = append(s.list, selection{text, e})
+	return e, nil
+}

@@ -1,0 +1,114 @@
+// Package httpapi serves the engine over HTTP on loopback.
+package httpapi
+
+import (
+	_ "embed"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/lifecycle"
+)
+
+//go:embed openapi.json
+var openapi []byte
+
+// OpenAPI is the API's machine-readable contract, which GET /openapi.json serves.
+func OpenAPI() []byte { return openapi }
+
+// Observer is told of each answer, for metrics.
+type Observer interface {
+	Answered(call string, status int, code string, took time.Duration)
+}
+
+// Options are what the API is served with.
+type Options struct {
+	Engine *idempotency.Engine
+	Keys   idempotency.Keys
+	// KeyJMESPath selects the key from an event sent without key_jmespath; empty:
+	// the whole event.
+	KeyJMESPath string
+	// AuthToken is the secret that callers send; empty: none is asked for.
+	AuthToken string
+	Deadlines *lifecycle.Deadlines
+	Metrics   http.Handler
+	Observer  Observer
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+type api struct {
+	Options
+	selections selections
+	health     health
+}
+
+// handler answers a call, or returns an error that is told as a problem.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// New makes the API's handler.
+func New(opt Options) http.Handler {
+	a := &api{Options: opt}
+	a.health.check, a.health.now = opt.Engine.Ping, opt.Now
+
+	r := chi.NewRouter()
+	// Outermost first.
+	r.Use(
+		a.observe,
+		a.recoverPanic,
+		checkHost,
+		a.checkAuth,
+	)
+	r.Method(http.MethodPost, "/acquire", a.handle(a.acquire))
+	r.Method(http.MethodPost, "/complete", a.handle(a.complete))
+	r.Method(http.MethodPost, "/fail", a.handle(a.fail))
+	r.Method(http.MethodPost, "/renew", a.handle(a.renew))
+	r.Method(http.MethodGet, "/record", a.handle(a.record))
+	r.Method(http.MethodGet, healthPath, a.handle(a.getHealth))
+	r.Method(http.MethodGet, "/metrics", opt.Metrics)
+	r.Method(http.MethodGet, "/openapi.json", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi)
+		return nil
+	}))
+	r.NotFound(a.handle(func(_ http.ResponseWriter, r *http.Request) error {
+		return problemf(NotFound, "there is no %q; see GET /openapi.json", short(r.URL.Path))
+	}))
+	r.MethodNotAllowed(a.handle(func(_ http.ResponseWriter, req *http.Request) error {
+		var allow []string
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
+				allow = append(allow, method)
+			}
+		}
+		return &problem{code: MethodNotAllowed, allow: strings.Join(allow, ", "), detail: req.URL.Path + " takes " + strings.Join(allow, ", ") + ", not " + short(req.Method)}
+	}))
+	return r
+}
+
+func (a *api) handle(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			a.answer(w, r, err)
+		}
+	}
+}
+
+// answer tells an error as a problem. What the caller cannot mend is logged.
+func (a *api) answer(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	switch p.code {
+	case Internal:
+		a.Log.Error("a fault of the sidecar", "call", r.URL.Path, "error", err)
+	case StoreUnavailable, StoreThrottled:
+		a.Log.Error("the store did not answer", "call", r.URL.Path, "code", string(p.code), "error", err)
+	}
+	if seen, ok := w.(*seenWriter); ok {
+		seen.code = p.code
+	}
+	p.write(w)
+}

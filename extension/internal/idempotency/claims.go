@@ -1,0 +1,207 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// openClaim is a claim that this engine granted and nobody has ended yet.
+type openClaim struct {
+	token     token
+	requestID string
+	acquired  time.Time
+	lease     time.Time
+	// owed is the end that the handler asked for and the store did not take.
+	owed *ending
+	// ended is closed when the claim is no longer open.
+	ended chan struct{}
+}
+
+// pruneAt is the number of open claims from which lapsed ones are dropped.
+const pruneAt = 1024
+
+// sameRequest is the age from which an open claim with the request id of an
+// acquire belongs to an earlier invocation: Lambda repeats an asynchronous
+// event, under its old id, a minute after it failed.
+// https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+const sameRequest = 30 * time.Second
+
+// claims notes what is open, by secret.
+type claims struct {
+	now func() time.Time
+
+	mu         sync.Mutex
+	open       map[string]*openClaim
+	pruneAt    int
+	sequential bool
+}
+
+func newClaims(now func() time.Time) claims {
+	return claims{now: now, open: map[string]*openClaim{}, pruneAt: pruneAt}
+}
+
+func (c *claims) add(o openClaim) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.open[o.token.secret]; known {
+		return // A repeated acquire: the claim is as old as it was.
+	}
+	o.acquired = c.now()
+	o.ended = make(chan struct{})
+	c.open[o.token.secret] = &o
+	if len(c.open) >= c.pruneAt {
+		c.prune()
+		c.pruneAt = max(pruneAt, 2*len(c.open))
+	}
+}
+
+// prune drops the lapsed claims to which nothing is owed.
+func (c *claims) prune() {
+	now := c.now()
+	for _, o := range c.open {
+		if o.owed == nil && !now.Before(o.lease) {
+			c.drop(o)
+		}
+	}
+}
+
+func (c *claims) drop(o *openClaim) {
+	delete(c.open, o.token.secret)
+	close(o.ended)
+}
+
+func (c *claims) remove(secret string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.open[secret]; o != nil {
+		c.drop(o)
+	}
+}
+
+func (c *claims) renewed(secret string, lease time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.open[secret]; o != nil {
+		o.lease = lease
+	}
+}
+
+// owe notes the end that a handler asked for. A claim that another sidecar
+// granted, or a detached one, is not this one's to settle.
+func (c *claims) owe(t token, to ending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.open[t.secret]; o != nil {
+		o.token.ttl = t.ttl
+		o.owed = &to
+	}
+}
+
+func (c *claims) requestID(secret string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.open[secret]; o != nil {
+		return o.requestID
+	}
+	return ""
+}
+
+func (c *claims) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.prune()
+	return len(c.open)
+}
+
+// leftBehind tells whether the claim on rec is one that an earlier invocation
+// of this sandbox left open, which is about to be settled: the channel closes
+// when it is. In a sandbox that runs one invocation at a time, a claim made
+// under another request id can be nothing else.
+func (c *claims) leftBehind(rec *Record, requestID string) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.open[rec.Secret]
+	if !c.sequential || o == nil || o.requestID == "" || requestID == "" {
+		return nil
+	}
+	if o.requestID == requestID && c.now().Sub(o.acquired) < sameRequest {
+		return nil
+	}
+	return o.ended
+}
+
+// OpenClaim is what is known of an open claim.
+type OpenClaim struct {
+	RequestID string
+	Acquired  time.Time
+	KeyHash   string
+	claim     *openClaim
+}
+
+// SetSequential says that this sandbox runs one invocation at a time, so that a
+// claim of another request id is a left-over.
+func (e *Engine) SetSequential() {
+	e.open.mu.Lock()
+	defer e.open.mu.Unlock()
+	e.open.sequential = true
+}
+
+// Open returns the open claims for which pick is true.
+func (e *Engine) Open(pick func(OpenClaim) bool) []OpenClaim {
+	e.open.mu.Lock()
+	defer e.open.mu.Unlock()
+	var list []OpenClaim
+	for _, o := range e.open.open {
+		c := OpenClaim{RequestID: o.requestID, Acquired: o.acquired, KeyHash: KeyHash(o.token.key), claim: o}
+		if pick(c) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// settleWidth is how many claims are settled at once.
+const settleWidth = 32
+
+// Settle ends claims that their handlers left open: as the handler had asked
+// where the store did not take it then, else as failed for the given cause. It
+// returns when all are ended or ctx is done. A claim that was ended meanwhile
+// is left as it is.
+func (e *Engine) Settle(ctx context.Context, list []OpenClaim, cause Failure, retry bool) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, settleWidth)
+	for _, c := range list {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			e.settle(ctx, c, cause, retry)
+		})
+	}
+	wg.Wait()
+}
+
+func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry bool) {
+	e.open.mu.Lock()
+	t, owed, lease := c.claim.token, c.claim.owed, c.claim.lease
+	e.open.mu.Unlock()
+	to := e.failing(t, &cause, retry)
+	if owed != nil {
+		to = *owed
+	}
+	err := e.write(ctx, t, to)
+	log := e.opt.Log.With("key_hash", c.KeyHash, "request_id", c.RequestID, "cause", cause.Type, "as", string(to.status))
+	var down *StoreError
+	switch {
+	case errors.As(err, &down):
+		log.Error("could not settle an open claim; it holds until its lease ends", "lease_expires_at", lease, "error", err)
+		e.opt.Observer.Settled(cause.Type, false)
+		return
+	case err == nil:
+		log.Warn("settled a claim that its handler left open")
+		e.opt.Observer.Settled(cause.Type, true)
+	default: // Ended or taken over meanwhile: nothing was left to settle.
+	}
+	e.open.remove(t.secret)
+}

@@ -1,0 +1,71 @@
+package idempotency
+
+import "time"
+
+// Ask is what the decision needs to know of an acquire.
+type Ask struct {
+	// Secret is the secret of the claim that a grant would make.
+	Secret string
+	// Validation is the hash of the caller's payload; empty if it gave none.
+	Validation string
+	// MaxAttempts is the number of runs after which a failure is final; 0: no end.
+	MaxAttempts int
+}
+
+// Verdict is what an acquire may do.
+type Verdict string
+
+// The verdicts.
+const (
+	// Grant: the key is free, the claim can be written.
+	Grant Verdict = "grant"
+	// Echo: the claim on the record is the asker's own.
+	Echo Verdict = "echo"
+	// Replay: the work was completed, its result stands.
+	Replay Verdict = "replay"
+	// Report: the work failed for good.
+	Report Verdict = "report"
+	// Wait: another claim is held.
+	Wait Verdict = "wait"
+	// Mismatch: the key was used with another payload.
+	Mismatch Verdict = "mismatch"
+	// Spent: the asker's own claim was released; its token makes no second one.
+	Spent Verdict = "spent"
+)
+
+// Decide tells what an acquire may do, from the stored record (nil: none), the
+// time and the request alone. It is the only place where that is decided.
+func Decide(rec *Record, now time.Time, ask Ask) Verdict {
+	switch {
+	case rec == nil || rec.Expired(now):
+		return Grant
+	case rec.Free(now):
+		return decideFree(rec, ask)
+	case rec.Validation != "" && ask.Validation != "" && rec.Validation != ask.Validation:
+		return Mismatch
+	}
+	switch rec.Status {
+	case Completed:
+		return Replay
+	case Failed:
+		return Report
+	}
+	// A status that is not ours was written by other software: give way to it,
+	// as to any claim, until the record expires.
+	if rec.Secret != "" && rec.Secret == ask.Secret {
+		return Echo
+	}
+	return Wait
+}
+
+// decideFree is Decide for a released or lapsed claim. A free key takes a new
+// payload: what ran before it left no outcome that the payload could contradict.
+func decideFree(rec *Record, ask Ask) Verdict {
+	switch {
+	case rec.released() && rec.Secret == ask.Secret && rec.Secret != "":
+		return Spent
+	case ask.MaxAttempts > 0 && rec.Attempt >= ask.MaxAttempts:
+		return Report
+	}
+	return Grant
+}

@@ -1,0 +1,95 @@
+package lifecycle
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/extapi"
+)
+
+const (
+	// firstInvoke is how long a claim waits for the first INVOKE, which may come
+	// a moment after the handler's own call: the two have no fixed order.
+	firstInvoke = 50 * time.Millisecond
+	// longestTimeout is the longest that a function may run:
+	// https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+	longestTimeout = 15 * time.Minute
+)
+
+// Deadlines tells when a claim made now lapses, where the handler did not say.
+type Deadlines struct {
+	now func() time.Time
+
+	// lease holds outside Lambda and on Managed Instances, where no INVOKE tells
+	// the function's timeout; 0: learn it.
+	lease   time.Duration
+	warn    *slog.Logger
+	warning sync.Once
+
+	learned chan struct{} // closed at the first INVOKE
+	mu      sync.Mutex
+	timeout time.Duration
+}
+
+// FixedDeadlines are a lease from now. With a logger, the first use warns that
+// the handler gave no deadline.
+func FixedDeadlines(now func() time.Time, lease time.Duration, warn *slog.Logger) *Deadlines {
+	return &Deadlines{now: now, lease: lease, warn: warn}
+}
+
+// LearnedDeadlines are the function's timeout from now, as INVOKE tells it.
+func LearnedDeadlines(now func() time.Time) *Deadlines {
+	return &Deadlines{now: now, learned: make(chan struct{})}
+}
+
+// Learn takes the timeout from an INVOKE. It is a whole number of seconds in
+// Lambda, and what is left of it at arrival can only be less, so it is rounded
+// up, and the largest one seen holds: a claim may end late, never early.
+func (d *Deadlines) Learn(e extapi.Event) {
+	if d.learned == nil {
+		return
+	}
+	left := e.Deadline().Sub(d.now())
+	timeout := min((left + time.Second - 1).Truncate(time.Second), longestTimeout)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timeout == 0 && timeout > 0 {
+		close(d.learned)
+	}
+	d.timeout = max(d.timeout, timeout)
+}
+
+// Timeout is the function's timeout as far as it is known, else 0.
+func (d *Deadlines) Timeout() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.timeout
+}
+
+// Deadline is when a claim made now lapses.
+func (d *Deadlines) Deadline(ctx context.Context) time.Time {
+	if d.learned == nil {
+		if d.warn != nil {
+			d.warning.Do(func() {
+				d.warn.Warn("a claim came without deadline_ms or lease_ms, and on Lambda Managed Instances the sidecar cannot learn the function's timeout; the claim holds for IDEMPOTENCY_LEASE", "lease", d.lease.String())
+			})
+		}
+		return d.now().Add(d.lease)
+	}
+	wait := time.NewTimer(firstInvoke)
+	defer wait.Stop()
+	select {
+	case <-d.learned:
+		return d.now().Add(d.Timeout())
+	default:
+	}
+	select {
+	case <-d.learned:
+		return d.now().Add(d.Timeout())
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	return d.now().Add(longestTimeout)
+}

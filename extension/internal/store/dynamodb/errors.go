@@ -1,0 +1,113 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+)
+
+// attempts notes the errors of a call's attempts. When the call's deadline ends
+// the pause between two of them, the SDK tells of the deadline alone, and the
+// caller could not tell throttling from silence.
+type attempts struct {
+	mu   sync.Mutex
+	last error
+}
+
+type attemptsKey struct{}
+
+func withAttempts(ctx context.Context) (context.Context, *attempts) {
+	a := new(attempts)
+	return context.WithValue(ctx, attemptsKey{}, a), a
+}
+
+func (a *attempts) note(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil && (a.last == nil || !errors.Is(err, context.DeadlineExceeded)) {
+		a.last = err
+	}
+}
+
+// noteAttempts puts the note within the SDK's retry loop.
+func noteAttempts(stack *middleware.Stack) error {
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("NoteAttempts",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleFinalize(ctx, in)
+			if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
+				a.note(err)
+			}
+			return out, meta, err
+		}), "Retry", middleware.After)
+}
+
+// unusable is the error of a client that could not be made.
+func (s *Store) unusable(op string, err error) error {
+	return &idempotency.StoreError{Op: op, Detail: fmt.Sprintf("the AWS settings of this environment cannot be used (%v); see the AWS_* variables", err), Err: err}
+}
+
+// failed makes an error of the SDK one that tells the caller what is wrong and
+// the mend. Codes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+func (s *Store) failed(op string, last *attempts, err error) error {
+	cause := err
+	if last != nil {
+		last.mu.Lock()
+		if last.last != nil {
+			cause = last.last
+		}
+		last.mu.Unlock()
+	}
+	out := &idempotency.StoreError{Op: op, Err: err}
+	var api smithy.APIError
+	if !errors.As(cause, &api) {
+		out.Detail = s.unreached(cause)
+		return out
+	}
+	switch code := api.ErrorCode(); code {
+	case "ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "Throttling", "SlowDown":
+		out.Throttled = true
+		out.Detail = fmt.Sprintf("DynamoDB throttles table %s; try again later, or give the table more capacity (on-demand tables grow by themselves)", s.opt.Table)
+	case "ResourceNotFoundException":
+		out.Detail = fmt.Sprintf("table %s does not exist in this region and account; create it, or set IDEMPOTENCY_TABLE_NAME", s.opt.Table)
+	case "AccessDeniedException":
+		out.Detail = fmt.Sprintf("access to table %s is denied; give the function's role %s on it", s.opt.Table, strings.Join(Actions(), ", "))
+	case "ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException", "MissingAuthenticationTokenException", "InvalidClientTokenId", "RequestExpired":
+		out.Detail = fmt.Sprintf("DynamoDB refuses the function's credentials (%s); they have expired, are not of this account, or the clock of this host is wrong", code)
+	case "ValidationException":
+		out.Detail = fmt.Sprintf("table %s does not fit (%s); see that IDEMPOTENCY_ATTR_ID and IDEMPOTENCY_SORT_KEY_ATTR name its key", s.opt.Table, api.ErrorMessage())
+	default:
+		out.Detail = fmt.Sprintf("DynamoDB answered %s for table %s; try again", code, s.opt.Table)
+	}
+	return out
+}
+
+func (s *Store) unreached(cause error) string {
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return "DynamoDB did not answer in time; try again"
+	case errors.Is(cause, context.Canceled):
+		return "the call was cancelled by its caller"
+	}
+	var answer *smithyhttp.ResponseError
+	if errors.As(cause, &answer) && answer.HTTPStatusCode() != 0 {
+		return fmt.Sprintf("what answered in DynamoDB's place sent HTTP %d; try again, or see AWS_ENDPOINT_URL_DYNAMODB and HTTPS_PROXY", answer.HTTPStatusCode())
+	}
+	text := cause.Error()
+	switch {
+	case strings.Contains(text, "failed to refresh cached credentials"), strings.Contains(text, "no EC2 IMDS role found"), strings.Contains(text, "get identity"):
+		return "there are no AWS credentials; in Lambda give the function a role, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+	case strings.Contains(text, "Region"):
+		return "no AWS region is set; set AWS_REGION"
+	case strings.Contains(text, "awaiting response headers"):
+		return "DynamoDB did not answer in time; try again"
+	}
+	return "DynamoDB cannot be reached; see the function's network (VPC endpoint or route to DynamoDB) and AWS_ENDPOINT_URL_DYNAMODB"
+}

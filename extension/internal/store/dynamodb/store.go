@@ -1,0 +1,349 @@
+// Package dynamodb keeps records in a DynamoDB table.
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+)
+
+// Actions are the permissions that the store needs on its table, and all it
+// needs. They are the source of the policy in the documentation.
+func Actions() []string {
+	return []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+}
+
+// The waits of one attempt. An invocation has seconds, so an attempt on a dead
+// connection must end early enough for another one.
+const (
+	dialTimeout   = time.Second
+	tlsTimeout    = 2 * time.Second
+	answerTimeout = 2 * time.Second
+	// idleTimeout is judged by the wall clock when a connection is taken for
+	// use, so one that went stale while the sandbox was frozen is not used.
+	idleTimeout = 20 * time.Second
+	// maxIdleConns is how many connections a burst of calls leaves open.
+	maxIdleConns = 64
+	// maxAttempts holds where AWS_MAX_ATTEMPTS does not say; the call's own
+	// deadline ends the attempts earlier.
+	maxAttempts  = 8
+	firstBackoff = 50 * time.Millisecond
+	maxBackoff   = time.Second
+)
+
+// Options are the settings of a store.
+type Options struct {
+	Table      string
+	Attributes Attributes
+	// Transport carries the HTTP calls in tests; nil: one made for Lambda.
+	Transport http.RoundTripper
+	// OnCapacity is told the capacity units that each call consumed; nil: nobody.
+	OnCapacity func(op string, units float64)
+}
+
+// Store is an idempotency.Store in a DynamoDB table. The client is made at the
+// first use, so that an extension can register before it.
+type Store struct {
+	opt    Options
+	client func() (*dynamodb.Client, error)
+}
+
+// New makes a store. It does not reach out.
+func New(opt Options) *Store {
+	if opt.OnCapacity == nil {
+		opt.OnCapacity = func(string, float64) {}
+	}
+	return &Store{opt: opt, client: sync.OnceValues(func() (*dynamodb.Client, error) { return newClient(opt) })}
+}
+
+func newHTTPClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.TLSHandshakeTimeout = tlsTimeout
+			t.ResponseHeaderTimeout = answerTimeout
+			t.IdleConnTimeout = idleTimeout
+			t.MaxIdleConns = maxIdleConns
+			t.MaxIdleConnsPerHost = maxIdleConns
+		})
+}
+
+func newClient(opt Options) (*dynamodb.Client, error) {
+	cfg, err := config.LoadDefaultConfig(context.Background(), config.WithHTTPClient(newHTTPClient()))
+	if err != nil {
+		return nil, err
+	}
+	if opt.Transport != nil {
+		cfg.HTTPClient = &http.Client{Transport: opt.Transport}
+	}
+	if cfg.RetryMaxAttempts == 0 {
+		cfg.RetryMaxAttempts = maxAttempts
+	}
+	attempts := cfg.RetryMaxAttempts
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = attempts
+			o.Backoff = retry.BackoffDelayerFunc(backoff)
+		})
+	}
+	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+		// TLS guards the answer already; on a failed condition, the SDK would
+		// log a warning about the checksum of a body that it has read.
+		o.DisableValidateResponseChecksum = true
+		o.APIOptions = append(o.APIOptions, noteAttempts)
+	}), nil
+}
+
+// backoff is the pause before a retry: random up to a bound that
+// doubles, so that callers that failed together do not come back together. The
+// bound starts where AWS's own DynamoDB clients start, well within an invocation:
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html#Programming.Errors.RetryAndBackoff
+func backoff(attempt int, _ error) (time.Duration, error) {
+	bound := min(firstBackoff<<min(attempt, 10), maxBackoff)
+	return rand.N(bound), nil
+}
+
+// Ping implements idempotency.Store. It reads an item that no record has, which
+// needs the table, the permission to read it and fresh credentials.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.getItem(ctx, "ping", idempotency.Key{Partition: "#ping", Sort: "-"})
+	return err
+}
+
+// Get implements idempotency.Store.
+func (s *Store) Get(ctx context.Context, key idempotency.Key) (*idempotency.Record, error) {
+	it, err := s.getItem(ctx, "get", key)
+	if err != nil || it == nil {
+		return nil, err
+	}
+	return s.record(ctx, "get", it)
+}
+
+func (s *Store) getItem(ctx context.Context, op string, key idempotency.Key) (item, error) {
+	client, err := s.client()
+	if err != nil {
+		return nil, s.unusable(op, err)
+	}
+	ctx, last := withAttempts(ctx)
+	out, err := client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName:              &s.opt.Table,
+		Key:                    s.opt.Attributes.key(key),
+		ConsistentRead:         aws.Bool(true),
+		ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+	})
+	if err != nil {
+		return nil, s.failed(op, last, err)
+	}
+	s.consumed(op, out.ConsumedCapacity)
+	return out.Item, nil
+}
+
+// record makes an item a record, with its result wherever that is.
+func (s *Store) record(ctx context.Context, op string, it item) (*idempotency.Record, error) {
+	rec, reference, err := s.opt.Attributes.decode(it)
+	if err != nil {
+		return nil, &idempotency.StoreError{Op: op, Detail: "the item of this key in table " + s.opt.Table + " cannot be read: " + err.Error() + "; see that no other software writes it, or that IDEMPOTENCY_ATTR_* name the right attributes", Err: err}
+	}
+	if reference == "" {
+		return rec, nil
+	}
+	own, err := s.getItem(ctx, op, ownKey(reference, rec.Key))
+	if err != nil {
+		return nil, err
+	}
+	if z, ok := own[s.opt.Attributes.compressed()].(*types.AttributeValueMemberB); ok {
+		if rec.Result, err = expand(z.Value); err == nil {
+			return rec, nil
+		}
+	}
+	// The work was done; that its result is gone must not do it again.
+	rec.Result, rec.ResultOmitted = nil, true
+	return rec, nil
+}
+
+// Put implements idempotency.Store.
+func (s *Store) Put(ctx context.Context, rec *idempotency.Record, when idempotency.Condition) error {
+	condition, names, values := s.condition(rec, when)
+	return s.putItem(ctx, "put", &dynamodb.PutItemInput{
+		TableName:                           &s.opt.Table,
+		Item:                                s.opt.Attributes.encode(rec),
+		ConditionExpression:                 &condition,
+		ExpressionAttributeNames:            names,
+		ExpressionAttributeValues:           values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ReturnConsumedCapacity:              types.ReturnConsumedCapacityTotal,
+	})
+}
+
+func (s *Store) putItem(ctx context.Context, op string, in *dynamodb.PutItemInput) error {
+	client, err := s.client()
+	if err != nil {
+		return s.unusable(op, err)
+	}
+	attempts, last := withAttempts(ctx)
+	out, err := client.PutItem(attempts, in)
+	if err != nil {
+		return s.conflictOr(ctx, op, last, err)
+	}
+	s.consumed(op, out.ConsumedCapacity)
+	return nil
+}
+
+// condition is Condition.Holds as an expression.
+func (s *Store) condition(rec *idempotency.Record, when idempotency.Condition) (string, map[string]string, item) {
+	a := s.opt.Attributes
+	if when.Prev == nil {
+		return "attribute_not_exists(#id) OR #expiration <= :now AND (attribute_not_exists(#fence) OR #fence < :fence)",
+			map[string]string{"#id": a.ID, "#expiration": a.Expiration, "#fence": a.Fence},
+			item{":now": number(when.Now.Unix()), ":fence": number(rec.Fence)}
+	}
+	prev := when.Prev
+	names := map[string]string{"#token": a.Token, "#status": a.Status, "#fence": a.Fence, "#lease": a.InProgressExpiration}
+	values := item{":lease": millis(prev.LeaseExpiresAt)}
+	// Other software's items lack some of these attributes.
+	same := func(name, value string, is types.AttributeValue, absent bool) string {
+		if absent {
+			return "attribute_not_exists(" + name + ")"
+		}
+		values[value] = is
+		return name + " = " + value
+	}
+	return strings.Join([]string{
+		same("#token", ":token", text(prev.Secret), prev.Secret == ""),
+		same("#status", ":status", text(string(prev.Status)), prev.Status == ""),
+		same("#fence", ":fence", number(prev.Fence), prev.Fence == 0),
+		"(attribute_not_exists(#lease) OR #lease = :lease)",
+	}, " AND "), names, values
+}
+
+// Update implements idempotency.Store. A result too large for the record's item
+// is written first, under a name that only this end of this claim has, so a
+// record never points to a result that is not there.
+func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempotency.Change) error {
+	a := s.opt.Attributes
+	to := layOut(change.Result)
+	ref := ""
+	if to.own != nil {
+		ref = reference(change.Fence, to.own)
+		own := a.key(ownKey(ref, key))
+		own[a.Expiration] = number(change.Expiration.Unix())
+		own[a.compressed()] = binaryValue(to.own)
+		err := s.putItem(ctx, "put_result", &dynamodb.PutItemInput{
+			TableName: &s.opt.Table, Item: own, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	client, err := s.client()
+	if err != nil {
+		return s.unusable("update", err)
+	}
+	expression, names, values := s.update(change, to, ref)
+	attempts, last := withAttempts(ctx)
+	out, err := client.UpdateItem(attempts, &dynamodb.UpdateItemInput{
+		TableName:                           &s.opt.Table,
+		Key:                                 a.key(key),
+		UpdateExpression:                    &expression,
+		ConditionExpression:                 aws.String("#token = :token AND #status = :held AND #lease > :released"),
+		ExpressionAttributeNames:            names,
+		ExpressionAttributeValues:           values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ReturnConsumedCapacity:              types.ReturnConsumedCapacityTotal,
+	})
+	if err != nil {
+		return s.conflictOr(ctx, "update", last, err)
+	}
+	s.consumed("update", out.ConsumedCapacity)
+	return nil
+}
+
+// update is Change.Apply as an expression.
+func (s *Store) update(change idempotency.Change, to layout, ref string) (string, map[string]string, item) {
+	a := s.opt.Attributes
+	names := map[string]string{"#token": a.Token, "#status": a.Status, "#lease": a.InProgressExpiration}
+	values := item{":token": text(change.Secret), ":held": text(string(idempotency.InProgress)), ":released": number(0)}
+	var sets, removes []string
+	set := func(name, attribute, value string, is types.AttributeValue) {
+		names[name], values[value] = attribute, is
+		sets = append(sets, name+" = "+value)
+	}
+	remove := func(name, attribute string) {
+		names[name] = attribute
+		removes = append(removes, name)
+	}
+	set("#status", a.Status, ":status", text(string(change.Status)))
+	set("#expiration", a.Expiration, ":expiration", number(change.Expiration.Unix()))
+	set("#updated", a.UpdatedAt, ":updated", moment(change.UpdatedAt))
+	if change.Status == idempotency.InProgress {
+		set("#lease", a.InProgressExpiration, ":lease", millis(change.LeaseExpiresAt))
+	} else {
+		remove("#lease", a.InProgressExpiration)
+	}
+	if to.text != nil {
+		set("#data", a.Data, ":data", text(string(to.text)))
+	}
+	if to.compressed != nil {
+		set("#dataz", a.compressed(), ":data", binaryValue(to.compressed))
+	}
+	if ref != "" {
+		set("#dataref", a.reference(), ":data", text(ref))
+	}
+	if to.omitted {
+		set("#omitted", a.omitted(), ":data", &types.AttributeValueMemberBOOL{Value: true})
+	}
+	switch {
+	case change.Error != nil:
+		set("#error", a.Error, ":error", failure(change.Error))
+	case change.Status == idempotency.Completed:
+		remove("#error", a.Error)
+	}
+	if change.Event != nil {
+		names["#history"] = a.History
+		values[":event"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{event(*change.Event)}}
+		values[":none"] = &types.AttributeValueMemberL{}
+		sets = append(sets, "#history = list_append(if_not_exists(#history, :none), :event)")
+	}
+	expression := "SET " + strings.Join(sets, ", ")
+	if len(removes) > 0 {
+		expression += " REMOVE " + strings.Join(removes, ", ")
+	}
+	return expression, names, values
+}
+
+// conflictOr makes a failed condition a *idempotency.ConditionError, and any
+// other error a *idempotency.StoreError.
+func (s *Store) conflictOr(ctx context.Context, op string, last *attempts, err error) error {
+	var failed *types.ConditionalCheckFailedException
+	if !errors.As(err, &failed) {
+		return s.failed(op, last, err)
+	}
+	if failed.Item == nil {
+		return &idempotency.ConditionError{}
+	}
+	rec, err := s.record(ctx, op, failed.Item)
+	if err != nil {
+		return err
+	}
+	return &idempotency.ConditionError{Stored: rec}
+}
+
+func (s *Store) consumed(op string, c *types.ConsumedCapacity) {
+	if c != nil && c.CapacityUnits != nil {
+		s.opt.OnCapacity(op, *c.CapacityUnits)
+	}
+}

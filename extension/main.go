@@ -1,0 +1,76 @@
+// Command lambda-idempotency is an AWS Lambda external extension that serves
+// duplicate suppression over localhost. Outside Lambda it is a local server of
+// the same API.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/config"
+)
+
+func main() {
+	// A panic outside a request must not be silent, and must end the process: the
+	// extension's exit fails the invocation, and Lambda starts it anew.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+const usage = `lambda-idempotency %s: duplicate suppression for AWS Lambda functions, over localhost.
+
+In Lambda it runs as an external extension (put the binary into a layer, at
+extensions/lambda-idempotency). Elsewhere it serves the same API until it is
+stopped with Ctrl-C.
+
+Usage: lambda-idempotency [--help | --version]
+
+Settings are environment variables:
+
+%s
+AWS's own variables (AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB, AWS_MAX_ATTEMPTS …)
+keep their meaning.
+`
+
+// run is the program. It returns the exit code: 0 done, 1 failed, 2 called
+// wrongly.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "--help", "-h", "help":
+			_, _ = fmt.Fprintf(stdout, usage, version, config.Help())
+			return 0
+		case "--version", "version":
+			_, _ = fmt.Fprintln(stdout, "lambda-idempotency", version)
+			return 0
+		}
+		_, _ = fmt.Fprintf(stderr, "lambda-idempotency: unknown argument %q; settings are environment variables, see lambda-idempotency --help\n", args[0])
+		return 2
+	}
+	cfg, err := config.Load(environ)
+	log := newLog(cfg, stderr)
+	if cfg.InLambda() {
+		err = runExtension(cfg, log, err)
+	} else {
+		err = runLocal(ctx, cfg, stdout, log, err)
+	}
+	var told toldError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &told):
+		log.Error(err.Error())
+	}
+	return 1
+}
+
+// toldError is an error that was logged already.
+type toldError struct{ error }
+
+func (e toldError) Unwrap() error { return e.error }

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/config"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/extapi"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/httpapi"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/lifecycle"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/metrics"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/store/dynamodb"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/store/file"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/store/memory"
+)
+
+const (
+	// warmTimeout bounds the first look at the store, while Lambda waits.
+	warmTimeout = 3 * time.Second
+	// drainTimeout bounds the answers still under way at the end.
+	drainTimeout = 300 * time.Millisecond
+)
+
+func newLog(cfg *config.Config, w io.Writer) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+// sidecar is the wired program, listening.
+type sidecar struct {
+	engine   *idempotency.Engine
+	store    idempotency.Store
+	server   *http.Server
+	listener net.Listener
+	close    func() error
+}
+
+// newSidecar wires the program and opens its port. It does not reach out.
+func newSidecar(cfg *config.Config, deadlines *lifecycle.Deadlines, log *slog.Logger) (*sidecar, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)))
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on port %d (%w); set IDEMPOTENCY_PORT to a free one, and let the handler call that", cfg.Port, err)
+	}
+	count := metrics.New(version)
+	store, closeStore, err := openStore(cfg, count)
+	if err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	engine := idempotency.NewEngine(count.Store(store), idempotency.Options{
+		Function:            cfg.Function,
+		TTL:                 cfg.TTL,
+		MaxAttempts:         cfg.MaxAttempts,
+		History:             cfg.History,
+		ProceedOnStoreError: cfg.ProceedOnStoreError,
+		Disabled:            cfg.Disabled,
+		Now:                 time.Now,
+		Random:              rand.Reader,
+		Log:                 log,
+		Observer:            count,
+	})
+	count.OpenClaims(engine.OpenClaims)
+	handler := httpapi.New(httpapi.Options{
+		Engine:      engine,
+		Keys:        idempotency.Keys{Scope: cfg.Scope, SortKey: cfg.Store == config.StoreDynamoDB && cfg.Attributes.Sort != ""},
+		KeyJMESPath: cfg.KeyJMESPath,
+		AuthToken:   cfg.AuthToken,
+		Deadlines:   deadlines,
+		Metrics:     count.Handler(),
+		Observer:    count,
+		Now:         time.Now,
+		Log:         log,
+	})
+	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: listener, close: closeStore}, nil
+}
+
+func openStore(cfg *config.Config, count *metrics.Metrics) (idempotency.Store, func() error, error) {
+	none := func() error { return nil }
+	switch cfg.Store {
+	case config.StoreFile:
+		s, err := file.Open(cfg.FilePath, time.Now)
+		if err != nil {
+			return nil, nil, fmt.Errorf("IDEMPOTENCY_STORE: %w", err)
+		}
+		return s, s.Close, nil
+	case config.StoreMemory:
+		return memory.New(time.Now), none, nil
+	}
+	return dynamodb.New(dynamodb.Options{Table: cfg.TableName, Attributes: cfg.Attributes, OnCapacity: count.Capacity}), none, nil
+}
+
+// serve answers calls until stop is called; failed gets an error that ended it
+// earlier.
+func (s *sidecar) serve() (failed <-chan error) {
+	ended := make(chan error, 1)
+	go func() {
+		if err := s.server.Serve(s.listener); err != http.ErrServerClosed {
+			ended <- err
+		}
+	}()
+	return ended
+}
+
+// stop lets the answers under way end, and closes the store.
+func (s *sidecar) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	_ = s.server.Shutdown(ctx)
+	_ = s.server.Close()
+	return s.close()
+}
+
+// warm opens the connection to the store and says what is wrong with it. The
+// extension goes on: a table can be made, a permission given, and until then
+// each call is answered with the same words.
+func (s *sidecar) warm(log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), warmTimeout)
+	defer cancel()
+	if err := s.store.Ping(ctx); err != nil {
+		log.Error("the store cannot be used; calls will be answered with 503", "error", err)
+	}
+}
+
+// storedIn says in words where records are kept.
+func storedIn(cfg *config.Config) string {
+	switch cfg.Store {
+	case config.StoreFile:
+		return "the file " + cfg.FilePath
+	case config.StoreMemory:
+		return "memory"
+	}
+	return "the DynamoDB table " + cfg.TableName
+}
+
+// runLocal serves the API until the process is told to stop. Claims stay as they
+// are: their handlers are other processes, which may go on.
+func runLocal(ctx context.Context, cfg *config.Config, stdout io.Writer, log *slog.Logger, err error) error {
+	if err != nil {
+		return err
+	}
+	s, err := newSidecar(cfg, lifecycle.FixedDeadlines(time.Now, cfg.Lease, nil), log)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(stdout, "lambda-idempotency %s listens on http://%s and stores in %s\n", version, s.listener.Addr(), storedIn(cfg))
+	failed := s.serve()
+	if cfg.Store == config.StoreDynamoDB {
+		go s.warm(log)
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	if cerr := s.stop(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// runExtension lives in a Lambda environment, in the order of start that its
+// phases ask for: listen, register, and warm the store while init CPU is free.
+func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
+	ctx := context.Background() // The environment's end is told by SHUTDOWN, not by a signal.
+	api := extapi.New(cfg.RuntimeAPI, extensionName())
+	deadlines := lifecycle.LearnedDeadlines(time.Now)
+	if cfg.Managed {
+		deadlines = lifecycle.FixedDeadlines(time.Now, cfg.Lease, log)
+	}
+	var s *sidecar
+	if err == nil {
+		s, err = newSidecar(cfg, deadlines, log)
+	}
+	if err != nil {
+		return giveUp(ctx, api, cfg, log, err)
+	}
+	failed := s.serve()
+	life := &lifecycle.Lifecycle{
+		API: api, Claims: s.engine, Deadlines: deadlines,
+		Managed: cfg.Managed, FailOnTimeout: cfg.FailOnTimeout, Log: log,
+	}
+	if err := life.Register(ctx); err != nil {
+		return err
+	}
+	s.warm(log)
+	ended := make(chan error, 1)
+	go func() { ended <- life.Run(ctx) }()
+	select {
+	case err = <-ended:
+	case err = <-failed:
+		err = fmt.Errorf("the API's listener broke: %w", err)
+		_ = api.ExitError(ctx, "Idempotency.Listener", err)
+	}
+	if cerr := s.stop(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// giveUp reports a start that cannot succeed. Lambda takes the report from a
+// registered extension only.
+func giveUp(ctx context.Context, api *extapi.Client, cfg *config.Config, log *slog.Logger, cause error) error {
+	log.Error("the extension cannot start: " + cause.Error())
+	ctx, cancel := context.WithTimeout(ctx, warmTimeout)
+	defer cancel()
+	life := &lifecycle.Lifecycle{API: api, Claims: noClaims{}, Managed: cfg.Managed, Log: log}
+	err := life.Register(ctx)
+	if err == nil {
+		err = api.InitError(ctx, "Idempotency.ConfigError", cause)
+	}
+	if err != nil {
+		log.Error("and the report of it failed: " + err.Error())
+	}
+	return toldError{cause}
+}
+
+type noClaims struct{}
+
+func (noClaims) SetSequential() {}
+func (noClaims) Open(func(idempotency.OpenClaim) bool) []idempotency.OpenClaim {
+	return nil
+}
+func (noClaims) Settle(context.Context, []idempotency.OpenClaim, idempotency.Failure, bool) {}
+
+// extensionName is the binary's file name, which Lambda demands.
+func extensionName() string {
+	if path, err := os.Executable(); err == nil {
+		return filepath.Base(path)
+	}
+	return filepath.Base(os.Args[0])
+}
