@@ -342,6 +342,7 @@ func expiry(w *world) {
 	out := w.acquire(w.engine, req, idempotency.OutcomeAcquired)
 	// A running claim does not expire under its holder.
 	w.clock.Advance(lease - time.Second)
+	w.acquire(w.engine, w.ask("k"), idempotency.OutcomeInProgress)
 	w.complete(w.engine, out.Token, "1")
 	w.clock.Advance(5*time.Second - time.Millisecond)
 	w.acquire(w.engine, w.ask("k"), idempotency.OutcomeCompleted)
