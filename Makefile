@@ -9,6 +9,71 @@ SHELL := /bin/sh
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+VERSION ?= 0.1.0
+GOLANGCI_LINT_VERSION = v2.15.0
+
+# The binary as it ships: static, without the paths of the machine that built it.
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+WITH_DYNAMODB = go run ./extension/internal/testenv/dynamodblocal/cmd --
+
+# --- Build --------------------------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: ## Build bin/lambda-idempotency for this machine
+	@mkdir -p bin
+	$(GO_BUILD) -o bin/lambda-idempotency ./extension
+
+.PHONY: opt
+opt: ## Build dist/opt/, the folder to mount as /opt (GOARCH=arm64 for the other architecture)
+	@mkdir -p dist/opt/extensions
+	GOOS=linux $(GO_BUILD) -o dist/opt/extensions/lambda-idempotency ./extension
+
+.PHONY: demo
+demo: build ## Run the Python example: twice, five times at once, failing and retried
+	@python3 examples/python-handler/demo.py bin/lambda-idempotency
+
+# --- Check --------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: build try-test-parts ## Run all tests, against the real DynamoDB engine and Lambda's runtime interface emulator
+	$(WITH_DYNAMODB) go run ./extension/internal/testenv/gotest -timeout 10m ./...
+	python3 -m unittest discover -s examples/python-handler
+
+.PHONY: race
+race: try-test-parts ## Run all Go tests under the race detector (needs a C compiler)
+	$(WITH_DYNAMODB) go run ./extension/internal/testenv/gotest -race -timeout 20m ./...
+
+.PHONY: lint
+lint: .cache/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Check formatting, vet and lint
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go mod tidy -diff
+	$< run ./...
+
+.cache/bin/golangci-lint-%:
+	@mkdir -p .cache/bin && echo '*' >.cache/.gitignore
+	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
+	mv .cache/bin/golangci-lint $@
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (1m)
+	@for pkg in canon httpapi; do \
+		for target in $$(go test -list '^Fuzz' ./extension/internal/$$pkg | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) ./extension/internal/$$pkg || exit 1; \
+		done; \
+	done
+
+# --- Measure ------------------------------------------------------------------------------------------------------------
+
+.PHONY: size
+size: build ## Print the size of the binary, its start-up time and its resident memory
+	@ls -l bin/lambda-idempotency | awk '{ printf "bin/lambda-idempotency: %.1f MB\n", $$5 / 1e6 }'
+	@gzip -9 -c bin/lambda-idempotency | wc -c | awk '{ printf "compressed: %.1f MB\n", $$1 / 1e6 }'
+	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 30x ./extension
+
+.PHONY: bench
+bench: size ## Measure, besides, what a call costs
+	go test -run '^$$' -bench . -benchmem ./extension/internal/canon ./extension/internal/httpapi
+
 # --- What the tests run against -----------------------------------------------------------------------------------------
 # parts.sh knows by itself what is there already (versions and checksums are beside it), so these are cheap to depend on.
 

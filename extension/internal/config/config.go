@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,8 +61,9 @@ type Config struct {
 // InLambda tells whether the process is a Lambda extension.
 func (c *Config) InLambda() bool { return c.RuntimeAPI != "" }
 
-// Load reads the environment, given as os.Environ returns it. The error names
-// every variable that is wrong, with the mend.
+// Load reads the environment, given as os.Environ returns it. The error has one
+// line for every variable that is wrong, with the mend; the Config is then only
+// good for telling of it.
 func Load(environ []string) (*Config, error) {
 	env := map[string]string{}
 	for _, pair := range environ {
@@ -83,6 +83,7 @@ func Load(environ []string) (*Config, error) {
 	c.Scope = c.Function
 
 	var wrong []error
+	told := map[string]bool{} // What is wrong already needs no second line.
 	for _, s := range settings() {
 		value, set := env[Prefix+s.name]
 		if !set {
@@ -92,33 +93,36 @@ func Load(environ []string) (*Config, error) {
 			continue
 		}
 		if err := s.set(c, value); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s%s=%q: %w", Prefix, s.name, value, err))
+			told[s.name] = true
+			wrong = append(wrong, s.wrong(value, err))
 		}
 	}
 	wrong = append(wrong, unknown(env)...)
-	wrong = append(wrong, c.resolve(env)...)
+	wrong = append(wrong, c.resolve(env, told)...)
 	return c, errors.Join(wrong...)
 }
 
 // resolve fills in what depends on more than one variable.
-func (c *Config) resolve(env map[string]string) (wrong []error) {
-	if c.Store == "" {
+func (c *Config) resolve(env map[string]string, told map[string]bool) (wrong []error) {
+	if c.Store == "" && !told["STORE"] {
 		switch {
-		case c.InLambda() || c.TableName != "":
+		case c.TableName == "" && c.Disabled:
+			c.Store = StoreMemory // Nothing will be stored.
+		case c.InLambda() || c.TableName != "" || told["TABLE_NAME"]:
 			c.Store = StoreDynamoDB
 		default:
 			c.Store = StoreFile
-			dir, err := cacheFolder(env)
-			if err != nil {
-				wrong = append(wrong, err)
+			dir := cacheFolder(env)
+			if dir == "" {
+				wrong = append(wrong, errors.New("HOME is not set, so there is no folder to keep records in: set it, or set IDEMPOTENCY_STORE=memory or file:PATH"))
 			}
 			c.FilePath = filepath.Join(dir, "lambda-idempotency", "records.db")
 		}
 	}
-	if c.Store == StoreDynamoDB && c.TableName == "" {
+	if c.Store == StoreDynamoDB && c.TableName == "" && !told["TABLE_NAME"] {
 		wrong = append(wrong, errors.New("IDEMPOTENCY_TABLE_NAME is not set: name the DynamoDB table that keeps the records, or set IDEMPOTENCY_STORE=memory to try without one"))
 	}
-	if c.InLambda() && c.AuthToken == "" {
+	if c.InLambda() && c.AuthToken == "" && !told["AUTH_TOKEN"] {
 		// As the AWS Parameters and Secrets extension, callers prove themselves with
 		// what only the function's own code has; under SnapStart it has another name:
 		// https://docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html#snapstart-credentials
@@ -133,33 +137,40 @@ func (c *Config) resolve(env map[string]string) (wrong []error) {
 	return append(wrong, c.attributesDiffer()...)
 }
 
+// dataSuffixes are what the store adds to ATTR_DATA for the other forms of a result.
+func dataSuffixes() []string { return []string{"_z", "_ref", "_omitted"} }
+
 func (c *Config) attributesDiffer() (wrong []error) {
 	used := map[string]string{}
 	for _, a := range attributes(&c.Attributes) {
 		if *a.field == "" {
 			continue
 		}
-		if other, taken := used[*a.field]; taken {
-			wrong = append(wrong, fmt.Errorf("%s%s=%q: %s%s has that name too; give each attribute its own", Prefix, a.setting, *a.field, Prefix, other))
+		names := []string{*a.field}
+		if a.field == &c.Attributes.Data {
+			for _, suffix := range dataSuffixes() {
+				names = append(names, *a.field+suffix)
+			}
 		}
-		used[*a.field] = a.setting
+		for _, name := range names {
+			if other, taken := used[name]; taken {
+				wrong = append(wrong, fmt.Errorf("%s%s=%q: %s%s takes the name %q too; give each attribute its own", Prefix, a.setting, *a.field, Prefix, other, name))
+			}
+			used[name] = a.setting
+		}
 	}
 	return wrong
 }
 
-// cacheFolder is os.UserCacheDir for the environment given.
-func cacheFolder(env map[string]string) (string, error) {
+// cacheFolder is os.UserCacheDir for the environment given; empty: there is none.
+func cacheFolder(env map[string]string) string {
 	if dir := env["XDG_CACHE_HOME"]; filepath.IsAbs(dir) {
-		return dir, nil
+		return dir
 	}
 	if home := env["HOME"]; home != "" {
-		return filepath.Join(home, ".cache"), nil
+		return filepath.Join(home, ".cache")
 	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", errors.New("HOME is not set, so there is no folder to keep records in: set it, or set IDEMPOTENCY_STORE=memory or file:PATH")
-	}
-	return dir, nil
+	return env["LocalAppData"] // Windows.
 }
 
 // unknown tells of names that no setting has: a slip there would silently mean

@@ -24,6 +24,17 @@ type setting struct {
 	set       func(c *Config, value string) error
 }
 
+// secret tells that the value must not be shown.
+func (s setting) secret() bool { return s.name == "AUTH_TOKEN" }
+
+// wrong says that the value cannot be used, on one line.
+func (s setting) wrong(value string, why error) error {
+	if s.secret() {
+		return fmt.Errorf("%s%s: %w", Prefix, s.name, why)
+	}
+	return fmt.Errorf("%s%s=%q: %w", Prefix, s.name, value, why)
+}
+
 // settings are all of them, in the order in which they are shown.
 func settings() []setting {
 	list := []setting{
@@ -118,7 +129,7 @@ func store(c *Config, v string) error {
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 func tableName(to *string, v string) error {
 	*to = v
-	if strings.HasPrefix(v, "arn:") {
+	if strings.HasPrefix(v, "arn:") && strings.Contains(v, ":dynamodb:") && strings.Contains(v, ":table/") {
 		return nil
 	}
 	bad := strings.IndexFunc(v, func(r rune) bool {
@@ -152,8 +163,13 @@ func authToken(to *string, v string) error {
 
 func keyJMESPath(c *Config, v string) error {
 	c.KeyJMESPath = v
-	_, err := canon.Compile(v)
-	return err
+	if v == "" {
+		return errors.New("use a JMESPath expression, as in [user, order.id], or unset it for the whole event")
+	}
+	if _, err := canon.Compile(v); err != nil {
+		return fmt.Errorf("%w; use a JMESPath expression, as in [user, order.id]", err)
+	}
+	return nil
 }
 
 func duration(to *time.Duration, v string, least, most time.Duration) error {

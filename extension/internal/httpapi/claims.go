@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -33,6 +35,8 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 		return f.err
 	}
 	now := a.Now()
+	end, exact := a.Deadlines.InvocationEnd(req.RequestID)
+	req.AnswerBy = end
 	switch {
 	case f.has("deadline_ms") && f.has("lease_ms"):
 		return problemf(BadRequest, "deadline_ms and lease_ms are both given; send one of them")
@@ -42,9 +46,15 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 		req.Deadline = now.Add(lease)
 	case f.has("deadline_ms"):
 		req.Deadline = time.UnixMilli(deadline)
-		if !req.Deadline.After(now) || req.Deadline.Sub(now) > idempotency.MaxLease {
-			return problemf(BadRequest, "deadline_ms is %d and the time is %d; it takes the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
+		switch left := req.Deadline.Sub(now); {
+		case left <= 0:
+			return problemf(BadRequest, "deadline_ms is %d, which is past: it is %d now; send the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
+		case left > idempotency.MaxLease:
+			return problemf(BadRequest, "deadline_ms is %d, over 366 days from now (%d); send the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
 		}
+		req.AnswerBy = req.Deadline
+	case exact && end.After(now):
+		req.Deadline = end
 	}
 	if req.Key, err = a.key(f); err != nil {
 		return err
@@ -70,10 +80,20 @@ func ttl(f *fields) time.Duration {
 	return time.Duration(f.whole("ttl_seconds", 1, int64(idempotency.MaxTTL/time.Second))) * time.Second
 }
 
+// inexact says why a value cannot be hashed.
+func inexact(name string, err error) *problem {
+	at, text := int64(0), err.Error()
+	var syntax *canon.SyntaxError
+	if errors.As(err, &syntax) {
+		at, text = syntax.Offset, syntax.Msg
+	}
+	return problemf(BadRequest, "%s, at byte %d of its value: %s; send JSON that has one exact meaning: member names once each, no lone surrogates, exponents of up to 18 digits, up to %d levels", name, at, text, canon.MaxDepth)
+}
+
 func payloadHash(raw []byte) (string, error) {
 	v, err := canon.Parse(raw)
 	if err != nil {
-		return "", problemf(BadRequest, "payload: %v", err)
+		return "", inexact("payload", err)
 	}
 	return canon.Hash(v), nil
 }
@@ -121,7 +141,7 @@ func keyParts(f *fields) ([]string, error) {
 	case '"':
 		s, err := canon.Unquote(raw)
 		if err != nil {
-			return nil, problemf(KeyInvalid, "key: %v", err)
+			return nil, problemf(KeyInvalid, "key %s", loneSurrogate)
 		}
 		return []string{s}, nil
 	case '[':
@@ -133,13 +153,13 @@ func keyParts(f *fields) ([]string, error) {
 			return nil, wrong()
 		}
 		var parts []string
-		for _, item := range items {
+		for i, item := range items {
 			if item[0] != '"' {
 				return nil, wrong()
 			}
 			s, err := canon.Unquote(item)
 			if err != nil {
-				return nil, problemf(KeyInvalid, "key: %v", err)
+				return nil, problemf(KeyInvalid, "key[%d] %s", i, loneSurrogate)
 			}
 			parts = append(parts, s)
 		}
@@ -152,7 +172,7 @@ func keyParts(f *fields) ([]string, error) {
 func (a *api) selected(f *fields) (string, error) {
 	event, err := canon.Parse(f.raw("event"))
 	if err != nil {
-		return "", problemf(BadRequest, "event: %v", err)
+		return "", inexact("event", err)
 	}
 	text, from := a.KeyJMESPath, "IDEMPOTENCY_KEY_JMESPATH"
 	if f.has("key_jmespath") {
@@ -164,20 +184,24 @@ func (a *api) selected(f *fields) (string, error) {
 	if text != "" {
 		expression, err := a.selections.compile(text)
 		if err != nil {
-			return "", problemf(BadRequest, "%s: %v", from, err)
+			return "", problemf(BadRequest, "%s: %v; correct the expression", from, err)
 		}
 		if event, err = expression.Select(event); err != nil {
-			return "", problemf(KeyInvalid, "%s selects nothing that can be a key: %v", from, err)
+			return "", problemf(KeyInvalid, "%s cannot be applied to this event: %v; correct the expression or the event", from, err)
 		}
 	}
 	if canon.Missing(event) {
 		if text == "" {
-			return "", problemf(KeyMissing, "the event is null or empty, so there is nothing to make a key of")
+			return "", problemf(KeyMissing, "event is null or empty, or its members are all null, so there is nothing to make a key of; send an event that names the work")
 		}
-		return "", problemf(KeyMissing, "%s (%s) selects nothing but nulls from the event, so there is nothing to make a key of", from, short(text))
+		return "", problemf(KeyMissing, "%s (%s) selects null, nothing or only nulls from the event, so there is nothing to make a key of; send an event that has what it selects, or correct the expression", from, short(text))
 	}
 	return canon.Hash(event), nil
 }
+
+// detach lets a claim's end be stored even if the caller has hung up: its work
+// is done, and without the end it would be done again.
+func detach(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
 
 func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
 	f, err := readFields(w, r, "token", "result", "ttl_seconds")
@@ -188,7 +212,7 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
 	if f.err != nil {
 		return f.err
 	}
-	end, err := a.Engine.Complete(r.Context(), req)
+	end, err := a.Engine.Complete(detach(r), req)
 	if err != nil {
 		return err
 	}
@@ -205,7 +229,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request) error {
 	if f.err != nil {
 		return f.err
 	}
-	end, err := a.Engine.Fail(r.Context(), req)
+	end, err := a.Engine.Fail(detach(r), req)
 	if err != nil {
 		return err
 	}
@@ -218,20 +242,21 @@ func failure(f *fields) *idempotency.Failure {
 	if !f.has("error") {
 		return nil
 	}
+	const want = "an object with the strings type and message"
 	members, err := canon.Members(f.raw("error"))
 	if err != nil {
-		f.wrong("error", "an object with the strings type and message")
+		f.wrong("error", want)
 		return nil
 	}
-	inner := &fields{members: members}
+	inner := &fields{of: "error.", members: members}
 	for _, m := range members {
 		if m.Name != "type" && m.Name != "message" {
-			f.wrong("error", "an object with the strings type and message")
+			f.wrong("error", want)
 		}
 	}
 	out := &idempotency.Failure{Type: inner.text("type", 0, 0), Message: inner.text("message", 0, 0)}
-	if inner.err != nil {
-		f.wrong("error", "an object with the strings type and message")
+	if f.err == nil {
+		f.err = inner.err
 	}
 	return out
 }
@@ -291,13 +316,13 @@ func outcome(out idempotency.Outcome) *object {
 			o.boolean("unprotected", true)
 		}
 	case idempotency.OutcomeCompleted:
-		result(o, rec).millis("completed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
+		result(o, rec).millisIf("completed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
 	case idempotency.OutcomeFailed:
 		failed := rec.Error
 		if failed == nil {
 			failed = &idempotency.Failure{Type: "Error"}
 		}
-		o.object("error", errorObject(failed)).millis("failed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
+		o.object("error", errorObject(failed)).millisIf("failed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
 	case idempotency.OutcomeInProgress:
 		o.number("retry_after_ms", out.RetryAfter.Milliseconds()).textIf("request_id", rec.RequestID).millis("lease_expires_at", rec.LeaseExpiresAt)
 	}

@@ -20,6 +20,8 @@ const maxBody = 6<<20 + 64<<10
 // fields are the members of a request's body. The first member that is not as
 // expected is kept as the error.
 type fields struct {
+	// of goes before the members' names in errors.
+	of      string
 	members []canon.Member
 	err     error
 }
@@ -30,7 +32,7 @@ func readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fie
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, problemf(UnsupportedMedia, "Content-Type is %q; send the header Content-Type: application/json", r.Header.Get("Content-Type"))
 	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, problemf(UnsupportedMedia, "Content-Encoding is %q; send the body as it is", enc)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -38,7 +40,7 @@ func readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fie
 		if problemOf(err).code == TooLarge {
 			return nil, err
 		}
-		return nil, problemf(BadRequest, "the body ended before it was complete, or came too slowly")
+		return nil, problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)
 	}
 	members, err := canon.Members(body)
 	if err != nil {
@@ -74,10 +76,13 @@ func (f *fields) has(name string) bool {
 	return ok
 }
 
+// loneSurrogate is all that can be wrong with a string in a body that was read.
+const loneSurrogate = `holds an escape of a lone surrogate (\ud800 to \udfff), which is no character; send valid Unicode`
+
 func (f *fields) wrong(name, want string) {
 	if f.err == nil {
 		m, _ := f.find(name)
-		f.err = problemf(BadRequest, "%s is %s; it takes %s", name, short(string(m.Value)), want)
+		f.err = problemf(BadRequest, "%s%s is %s; it takes %s", f.of, name, short(string(m.Value)), want)
 	}
 }
 
@@ -105,7 +110,7 @@ func (f *fields) text(name string, least, most int) string {
 	switch {
 	case err != nil:
 		if f.err == nil {
-			f.err = problemf(BadRequest, "%s: %v", name, err)
+			f.err = problemf(BadRequest, "%s%s %s", f.of, name, loneSurrogate)
 		}
 	case most > 0 && (len(s) < least || len(s) > most):
 		f.wrong(name, want)

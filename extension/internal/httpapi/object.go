@@ -55,6 +55,15 @@ func (o *object) moment(name string, t time.Time) *object {
 // millis writes a time as epoch milliseconds.
 func (o *object) millis(name string, t time.Time) *object { return o.number(name, t.UnixMilli()) }
 
+// millisIf writes the member if it has a value: other software's records lack
+// some times.
+func (o *object) millisIf(name string, t time.Time) *object {
+	if t.IsZero() {
+		return o
+	}
+	return o.millis(name, t)
+}
+
 // raw writes a value that is JSON text already.
 func (o *object) raw(name string, value []byte) *object {
 	o.name(name)

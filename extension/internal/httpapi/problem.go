@@ -106,9 +106,9 @@ func problemOf(err error) *problem {
 		}
 		return &problem{code: code, detail: down.Detail, retryAfter: storeRetryAfter}
 	case errors.As(err, &syntax):
-		return problemf(BadRequest, "the body is not valid JSON: %v", syntax)
+		return problemf(BadRequest, "the body, at byte %d: %s; send one JSON object in UTF-8", syntax.Offset, syntax.Msg)
 	case errors.As(err, &large):
-		return problemf(TooLarge, "the body has over %d bytes; a result that large is not kept, complete without it", large.Limit)
+		return problemf(TooLarge, "the body has over %d bytes; complete without a result that large, or send of an event only what makes the key", large.Limit)
 	}
 	return problemf(Internal, "the sidecar met an error it does not know; its log has more")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +15,10 @@ import (
 
 // record shows what is stored under a key, without the claim's token.
 func (a *api) record(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return problemf(BadRequest, "the query cannot be read (%v); percent-encode key and scope as UTF-8", err)
+	}
 	for name := range q {
 		if name != "key" && name != "scope" {
 			return problemf(BadRequest, "%q is not a parameter of /record; it takes key (twice for a key of two parts) and scope", short(name))
@@ -25,6 +29,9 @@ func (a *api) record(w http.ResponseWriter, r *http.Request) error {
 	}
 	var scope *string
 	if s := q["scope"]; len(s) > 0 {
+		if len(s) > 1 {
+			return problemf(BadRequest, "scope is given %d times; send it once", len(s))
+		}
 		scope = &s[0]
 	}
 	key, err := a.Keys.Given(scope, q["key"]...)
@@ -135,7 +142,9 @@ func (s *selections) compile(text string) (*canon.Expression, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.IndexFunc(s.list, func(k selection) bool { return k.text == text }); i >= 0 {
-		return s.list[i].expression, nil
+		used := s.list[i]
+		s.list = append(slices.Delete(s.list, i, i+1), used)
+		return used.expression, nil
 	}
 	e, err := canon.Compile(text)
 	if err != nil {

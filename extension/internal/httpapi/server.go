@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,20 +73,26 @@ func New(opt Options) http.Handler {
 	r.Method(http.MethodGet, "/metrics", opt.Metrics)
 	r.Method(http.MethodGet, "/openapi.json", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(openapi)))
 		_, _ = w.Write(openapi)
 		return nil
 	}))
-	r.NotFound(a.handle(func(_ http.ResponseWriter, r *http.Request) error {
-		return problemf(NotFound, "there is no %q; see GET /openapi.json", short(r.URL.Path))
-	}))
-	r.MethodNotAllowed(a.handle(func(_ http.ResponseWriter, req *http.Request) error {
+	notFound := func(_ http.ResponseWriter, r *http.Request) error {
+		return problemf(NotFound, "there is no %q; GET /openapi.json tells what there is", short(r.URL.Path))
+	}
+	r.NotFound(a.handle(notFound))
+	r.MethodNotAllowed(a.handle(func(w http.ResponseWriter, req *http.Request) error {
 		var allow []string
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
 				allow = append(allow, method)
 			}
 		}
-		return &problem{code: MethodNotAllowed, allow: strings.Join(allow, ", "), detail: req.URL.Path + " takes " + strings.Join(allow, ", ") + ", not " + short(req.Method)}
+		if len(allow) == 0 {
+			return notFound(w, req) // chi asks for a method it does not know before it looks at the path.
+		}
+		list := strings.Join(allow, ", ")
+		return &problem{code: MethodNotAllowed, allow: list, detail: req.URL.Path + " takes " + list + ", not " + short(req.Method)}
 	}))
 	return r
 }

@@ -89,7 +89,7 @@ func (e *Engine) Renew(ctx context.Context, text string, until time.Time) (Renew
 	if t.unstored {
 		return Renewed{LeaseExpiresAt: until, Unprotected: true}, nil
 	}
-	ctx, cancel := e.storeContext(ctx, t.lease)
+	ctx, cancel := e.storeContext(ctx, t.answerBy)
 	defer cancel()
 	err = e.store.Update(ctx, t.key, Change{
 		Secret: t.secret, Fence: t.fence,
@@ -124,7 +124,7 @@ func (e *Engine) end(ctx context.Context, t token, to ending) (Ended, error) {
 	if t.unstored {
 		return Ended{Status: to.status, Unprotected: true}, nil
 	}
-	ctx, cancel := e.storeContext(ctx, t.lease)
+	ctx, cancel := e.storeContext(ctx, t.answerBy)
 	defer cancel()
 	err := e.write(ctx, t, to)
 	var down *StoreError

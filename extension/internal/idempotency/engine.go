@@ -139,8 +139,11 @@ type AcquireRequest struct {
 	Validation string
 	// TTL is how long the outcome is remembered; 0: the engine's default.
 	TTL time.Duration
-	// Deadline is when the claim lapses, and by when the caller needs an answer.
+	// Deadline is when the claim lapses.
 	Deadline time.Time
+	// AnswerBy is when the caller's invocation ends; zero: unknown. The store is
+	// given up on early enough before it.
+	AnswerBy time.Time
 	// RequestID is the invocation's id; empty if the caller did not say.
 	RequestID string
 	// ClientToken makes the call repeatable; empty if the caller did not say.
@@ -203,7 +206,11 @@ func (e *Engine) secretFor(req AcquireRequest) (string, error) {
 // acquire decides, and waits where the caller wants to.
 func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest) (Outcome, error) {
 	start := e.opt.Now()
-	until := start.Add(min(req.Wait, req.Deadline.Sub(start)-answerMargin))
+	wait := req.Wait
+	if !req.AnswerBy.IsZero() {
+		wait = min(wait, req.AnswerBy.Sub(start)-answerMargin)
+	}
+	until := start.Add(wait)
 	pause := waitPollFirst
 	for first := true; ; first = false {
 		out, err := e.acquireOnce(ctx, secret, req)
@@ -244,7 +251,7 @@ func waitFor(ctx context.Context, done <-chan struct{}, d time.Duration) bool {
 // acquireOnce writes the claim unseen, the usual case, and decides on the
 // record it meets otherwise.
 func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequest) (Outcome, error) {
-	ctx, cancel := e.storeContext(ctx, req.Deadline)
+	ctx, cancel := e.storeContext(ctx, req.AnswerBy)
 	defer cancel()
 	var prev *Record
 	for range contention {
@@ -344,17 +351,19 @@ func (e *Engine) grant(prev *Record, secret string, req AcquireRequest) *Record 
 // granted answers with a claim and notes it as open.
 func (e *Engine) granted(rec *Record, req AcquireRequest, t token) Outcome {
 	t.key, t.secret, t.fence, t.attempt = rec.Key, rec.Secret, rec.Fence, rec.Attempt
-	t.ttl, t.lease = req.TTL, rec.LeaseExpiresAt
+	t.ttl, t.answerBy = req.TTL, req.AnswerBy
 	if !req.Detached && !t.unstored {
 		e.open.add(openClaim{token: t, requestID: req.RequestID, lease: rec.LeaseExpiresAt})
 	}
 	return Outcome{Status: OutcomeAcquired, Token: t.text(), Record: rec, Unprotected: t.unprotected || t.unstored}
 }
 
-// storeContext bounds the work on the store so that the caller, who dies at the
-// deadline, can still act on what it is told.
-func (e *Engine) storeContext(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
-	left := deadline.Sub(e.opt.Now())
+// storeContext bounds the work on the store so that the caller, whose invocation
+// ends at answerBy, can still act on what it is told. Work that was begun is not
+// dropped because the caller went away: its outcome would be anybody's guess.
+func (e *Engine) storeContext(ctx context.Context, answerBy time.Time) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	left := answerBy.Sub(e.opt.Now())
 	budget := storeTimeout
 	if left > 0 {
 		budget = min(storeTimeout, max(left-answerMargin, storeTimeoutLeast))

@@ -316,7 +316,7 @@ func TestAnswerBeforeTheDeadline(t *testing.T) {
 			e := newEngine(hanging{}, time.Now, nil)
 			start := time.Now()
 			req := ask(start)
-			req.Deadline = start.Add(c.left)
+			req.AnswerBy = start.Add(c.left)
 			_, err := e.Acquire(t.Context(), req)
 			var down *StoreError
 			if !errors.As(err, &down) {
@@ -339,7 +339,7 @@ func TestWaitEndsBeforeTheDeadline(t *testing.T) {
 		}
 		start := time.Now()
 		req := ask(start)
-		req.Deadline, req.Wait = start.Add(3*time.Second), time.Minute
+		req.AnswerBy, req.Wait = start.Add(3*time.Second), time.Minute
 		out, err := e.Acquire(t.Context(), req)
 		if err != nil || out.Status != OutcomeInProgress {
 			t.Fatalf("%v, %v", out.Status, err)

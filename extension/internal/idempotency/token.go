@@ -20,7 +20,8 @@ type token struct {
 	fence   int64
 	attempt int
 	ttl     time.Duration
-	lease   time.Time
+	// answerBy is when the invocation that made the claim ends; zero: unknown.
+	answerBy time.Time
 
 	// unprotected: the store did not answer the acquire, the work runs on trust.
 	unprotected bool
@@ -72,7 +73,7 @@ func (t token) text() string {
 	b = binary.AppendUvarint(b, uint64(t.fence))
 	b = binary.AppendUvarint(b, uint64(t.attempt))
 	b = binary.AppendUvarint(b, uint64(t.ttl/time.Millisecond))
-	b = binary.AppendUvarint(b, uint64(t.lease.UnixMilli()))
+	b = binary.AppendUvarint(b, uint64(max(0, t.answerBy.UnixMilli())))
 	b = binary.AppendUvarint(b, uint64(len(t.key.Partition)))
 	b = append(b, t.key.Partition...)
 	b = append(b, t.key.Sort...)
@@ -108,7 +109,9 @@ func parseToken(text string) (token, error) {
 	}
 	t.fence, t.attempt = int64(n[0]), int(n[1])
 	t.ttl = time.Duration(n[2]) * time.Millisecond
-	t.lease = time.UnixMilli(int64(n[3]))
+	if n[3] > 0 {
+		t.answerBy = time.UnixMilli(int64(n[3]))
+	}
 	t.key = Key{Partition: string(b[:n[4]]), Sort: string(b[n[4]:])}
 	return t, nil
 }

@@ -31,6 +31,7 @@ type Deadlines struct {
 	learned chan struct{} // closed at the first INVOKE
 	mu      sync.Mutex
 	timeout time.Duration
+	latest  extapi.Event // the latest INVOKE
 }
 
 // FixedDeadlines are a lease from now. With a logger, the first use warns that
@@ -59,6 +60,23 @@ func (d *Deadlines) Learn(e extapi.Event) {
 		close(d.learned)
 	}
 	d.timeout = max(d.timeout, timeout)
+	d.latest = e
+}
+
+// InvocationEnd is when the invocation with the given id is killed. It is exact
+// if that is the latest INVOKE's id; else it is the function's timeout from now,
+// which is late by what has passed since the start, or the zero time where the
+// timeout is not known.
+func (d *Deadlines) InvocationEnd(requestID string) (end time.Time, exact bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case requestID != "" && requestID == d.latest.RequestID:
+		return d.latest.Deadline(), true
+	case d.timeout > 0:
+		return d.now().Add(d.timeout), false
+	}
+	return time.Time{}, false
 }
 
 // Timeout is the function's timeout as far as it is known, else 0.

@@ -50,6 +50,9 @@ func (a Attributes) compressed() string { return a.Data + "_z" }
 func (a Attributes) reference() string  { return a.Data + "_ref" }
 func (a Attributes) omitted() string    { return a.Data + "_omitted" }
 
+// Derived are the names made from Data's, which no other attribute may have.
+func (a Attributes) Derived() []string { return []string{a.compressed(), a.reference(), a.omitted()} }
+
 type item = map[string]types.AttributeValue
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
