@@ -174,7 +174,7 @@ func runLocal(ctx context.Context, cfg *config.Config, stdout io.Writer, log *sl
 // phases ask for: listen, register, and warm the store while init CPU is free.
 func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
 	ctx := context.Background() // The environment's end is told by SHUTDOWN, not by a signal.
-	api := extapi.New(cfg.RuntimeAPI, extensionName())
+	api := extapi.New(cfg.RuntimeAPI, extensionName(), nil)
 	deadlines := lifecycle.LearnedDeadlines(time.Now)
 	if cfg.Managed {
 		deadlines = lifecycle.FixedDeadlines(time.Now, cfg.Lease, log)

@@ -103,7 +103,7 @@ def launch(order: Order) -> Launch:
     app.process = worker(order, context)
     app.RETRY_FAILED = order.retry_failed
     if order.together:
-        together.wait(timeout=60)
+        together.wait(timeout=START_S)
     returned, raised = None, ""
     start = time.monotonic()
     try:
@@ -145,7 +145,7 @@ def worked(event: dict[str, Any]) -> list[str]:
 
 @contextlib.contextmanager
 def sidecar(binary: str, folder: pathlib.Path, settings: Optional[dict[str, str]] = None) -> Iterator[None]:
-    """Runs the sidecar, and tells app.py of it through the environment. It stores in a file unless settings say otherwise."""
+    """Runs the sidecar, on a file unless settings say otherwise, and tells app.py of it through the environment."""
     for name in [name for name in os.environ if name.startswith(("IDEMPOTENCY_", "AWS_LAMBDA_"))]:
         del os.environ[name]
     os.environ["IDEMPOTENCY_AUTH_TOKEN"] = secrets.token_hex(16)
@@ -372,9 +372,12 @@ def run(binary: str, folder: pathlib.Path) -> int:
     wrong: list[str] = []
     records = []
     spawn = multiprocessing.get_context("spawn")
-    with sidecar(binary, folder), concurrent.futures.ProcessPoolExecutor(
-        LAUNCHES_AT_ONCE, spawn, enter_process, (spawn.Barrier(LAUNCHES_AT_ONCE), ledger_path)
-    ) as pool:
+    barrier = spawn.Barrier(LAUNCHES_AT_ONCE)
+    with contextlib.ExitStack() as open_things:
+        open_things.enter_context(sidecar(binary, folder))
+        pool = open_things.enter_context(concurrent.futures.ProcessPoolExecutor(
+            LAUNCHES_AT_ONCE, spawn, enter_process, (barrier, ledger_path)))
+        open_things.callback(barrier.abort)  # Nobody waits for launches that an interrupt kept from being made.
         for case in cases():
             print(f"\nJob {case.event['JobId']} {case.title}", flush=True)
             launches = run_case(case, pool)
@@ -383,8 +386,8 @@ def run(binary: str, folder: pathlib.Path) -> int:
             print_launches(launches)
             print(f"  The work ran {times(runs)}{counted(launches)}.")
             wrong += [f"job {case.event['JobId']}: {text}" for text in broken_promises(case, launches, runs, record)]
-        print_records(records)
-    print("\nNOT AS PROMISED:\n  " + "\n  ".join(wrong) if wrong else "\nAll as promised.")
+    print_records(records)
+    print("\nNOT AS PROMISED\n  " + "\n  ".join(wrong) if wrong else "\nAll as promised.")
     return 1 if wrong else 0
 
 

@@ -148,11 +148,12 @@ func TestExpressionErrors(t *testing.T) {
 		{"pad_left(a, `5`, 'xy')", `argument 3 must be one character`},
 	} {
 		got, err := choose(c.expression, v)
-		if err == nil {
+		switch {
+		case err == nil:
 			t.Errorf("%.60q selected %s, want the error %s", c.expression, text(got), c.want)
-		} else if !strings.Contains(err.Error(), c.want) {
+		case !strings.Contains(err.Error(), c.want):
 			t.Errorf("%.60q\n got %v\nwant %s", c.expression, err, c.want)
-		} else if len(err.Error()) > 400 {
+		case len(err.Error()) > 400:
 			t.Errorf("%.60q: the message has %d bytes", c.expression, len(err.Error()))
 		}
 	}

@@ -695,14 +695,11 @@ func fnToNumber(c call) (Value, error) {
 		if x == "" || x[0] != '-' && !isDigit([]byte(x), 0) {
 			return Value{}, nil
 		}
-		if end, err := scanNumber([]byte(x), 0); err != nil || end != len(x) {
-			return Value{}, nil
+		if end, err := scanNumber([]byte(x), 0); err == nil && end == len(x) {
+			if n, err := parseNumber(x); err == nil {
+				return Value{n}, nil
+			}
 		}
-		n, err := parseNumber(x)
-		if err != nil {
-			return Value{}, nil
-		}
-		return Value{n}, nil
 	}
 	return Value{}, nil
 }

@@ -40,8 +40,8 @@ func skipValue(data []byte, i int) (int, *SyntaxError) {
 			return 0, unexpected(data, i, "a JSON value")
 		}
 		var err *SyntaxError
-		switch c := data[i]; {
-		case c == '{' || c == '[':
+		switch c := data[i]; c {
+		case '{', '[':
 			if len(open) == maxValidDepth {
 				return 0, syntaxError(i, "lists and objects nest deeper than %d", maxValidDepth)
 			}

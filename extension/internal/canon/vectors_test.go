@@ -41,7 +41,7 @@ func readVectors(t testing.TB) vectors {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	var v vectors
 	d := json.NewDecoder(file)
 	d.DisallowUnknownFields()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,10 @@ const (
 	nameHeader      = "Lambda-Extension-Name"
 	idHeader        = "Lambda-Extension-Identifier"
 	errorTypeHeader = "Lambda-Extension-Function-Error-Type"
-	maxAnswer       = 1 << 20
+	// maxAnswer is far above the few hundred bytes of an event, and maxShown is
+	// how much of an answer an error tells.
+	maxAnswer = 1 << 20
+	maxShown  = 512
 )
 
 // Event is an answer to Next.
@@ -45,7 +49,8 @@ func (e Event) Deadline() time.Time { return time.UnixMilli(e.DeadlineMS) }
 type StatusError struct {
 	Call   string
 	Status int
-	Body   string
+	// Body is the answer's beginning.
+	Body string
 }
 
 func (e *StatusError) Error() string {
@@ -69,14 +74,17 @@ type Client struct {
 }
 
 // New makes a client for the API at address (AWS_LAMBDA_RUNTIME_API). The name
-// must be the file name of the extension's binary.
-func New(address, name string) *Client {
-	// A transport of its own: no proxy, and no timeout on an answer that may be
-	// hours away.
+// must be the file name of the extension's binary. The transport carries the
+// calls in tests; nil: one made for Lambda.
+func New(address, name string, transport http.RoundTripper) *Client {
+	if transport == nil {
+		// One of its own: no proxy, and no timeout on an answer that may be hours away.
+		transport = &http.Transport{MaxIdleConnsPerHost: 2}
+	}
 	return &Client{
 		base: "http://" + address + "/2020-01-01/extension/",
 		name: name,
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
+		http: &http.Client{Transport: transport},
 	}
 }
 
@@ -146,12 +154,14 @@ func (c *Client) call(ctx context.Context, method, call string, body []byte, hea
 		return nil, nil, fmt.Errorf("extensions API: %s: %w", call, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case res.StatusCode/100 != 2:
+		return nil, nil, &StatusError{Call: call, Status: res.StatusCode, Body: strings.ToValidUTF8(string(answer[:min(len(answer), maxShown)]), "")}
+	case err != nil:
 		return nil, nil, fmt.Errorf("extensions API: %s: %w", call, err)
-	}
-	if res.StatusCode/100 != 2 {
-		return nil, nil, &StatusError{Call: call, Status: res.StatusCode, Body: string(answer)}
+	case len(answer) > maxAnswer:
+		return nil, nil, fmt.Errorf("extensions API: %s answered with over %d bytes", call, maxAnswer)
 	}
 	return res, answer, nil
 }

@@ -224,13 +224,11 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 		}
 		now := e.opt.Now()
 		left := min(until.Sub(now), out.Record.LeaseExpiresAt.Sub(now)+time.Millisecond)
-		if !now.Before(until) {
-			return out, nil
+		if !now.Before(until) || ctx.Err() != nil {
+			return out, nil //nolint:nilerr // A caller that went away is answered like one that waited long enough.
 		}
 		jittered := pause/2 + rand.N(pause/2+1)
-		if waitFor(ctx, nil, max(min(jittered, left), time.Millisecond)); ctx.Err() != nil {
-			return out, nil
-		}
+		waitFor(ctx, nil, max(min(jittered, left), time.Millisecond))
 		pause = min(pause*2, waitPollMost)
 	}
 }

@@ -32,7 +32,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	programs.extensions = filepath.Join(dir, "extensions")
 	programs.handler = filepath.Join(dir, "handler")
 	for out, folder := range map[string]string{filepath.Join(programs.extensions, "printer"): "extension", programs.handler: "handler"} {

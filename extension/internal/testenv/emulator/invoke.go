@@ -82,7 +82,7 @@ func (e *Emulator) post(ctx context.Context, payload []byte, headers []http.Head
 	if err != nil {
 		return Result{}, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	return Result{Status: res.StatusCode, Header: res.Header, Body: body, Took: time.Since(start)}, err
 }

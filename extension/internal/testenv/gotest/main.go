@@ -22,10 +22,7 @@ type event struct {
 }
 
 // result is what became of one test, or of a package where Test is empty.
-type result struct {
-	output  []string
-	outcome string
-}
+type result struct{ output []string }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 
