@@ -175,7 +175,7 @@ func runLocal(ctx context.Context, cfg *config.Config, stdout io.Writer, log *sl
 func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
 	ctx := context.Background() // The environment's end is told by SHUTDOWN, not by a signal.
 	api := extapi.New(cfg.RuntimeAPI, extensionName(), nil)
-	deadlines := lifecycle.LearnedDeadlines(time.Now)
+	deadlines := lifecycle.LearnedDeadlines(time.Now, cfg.Lease, log)
 	if cfg.Managed {
 		deadlines = lifecycle.FixedDeadlines(time.Now, cfg.Lease, log)
 	}

@@ -227,21 +227,6 @@ func TestNextHasNoTimeout(t *testing.T) {
 	})
 }
 
-// The transport made for Lambda waits without a limit too, and asks no proxy.
-func TestTransportWaits(t *testing.T) {
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	t.Setenv("NO_PROXY", "")
-	c, api := registered(t)
-	go func() {
-		api.AwaitNext(t)
-		time.Sleep(50 * time.Millisecond)
-		api.Invoke(t, "a", time.Now())
-	}()
-	if _, err := c.Next(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
 // FuzzEvent: whatever the API sends, it is an event or an error.
 func FuzzEvent(f *testing.F) {
 	f.Add(`{"eventType":"INVOKE","deadlineMs":1,"requestId":"a"}`)

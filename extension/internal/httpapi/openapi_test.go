@@ -97,7 +97,7 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 	for _, e := range httpapi.Codes() {
 		section := regexp.MustCompile(`(?m)^## ` + string(e.Code) + `\n\n\*\*(\d+)`).FindSubmatch(page)
-		if section == nil || string(section[1]) != http.StatusText(e.Status) && string(section[1]) != itoa(e.Status) {
+		if section == nil || string(section[1]) != itoa(e.Status) {
 			t.Errorf("docs/problems.md: the section %s does not begin with its status %d in bold", e.Code, e.Status)
 		}
 	}
@@ -127,6 +127,8 @@ func TestConformanceIsChecked(t *testing.T) {
 		body         string
 	}{
 		"completed":             {true, "POST", "/acquire", 200, header(object), `{"status":"completed","result":1e400,"completed_at":1}`},
+		"a null result":         {true, "POST", "/acquire", 200, header(object), `{"status":"completed","result":null}`},
+		"a null in a record":    {true, "GET", "/record", 200, header(object), `{"id":"a","status":"COMPLETED","expiration":1,"result":null,"fence":0,"attempt":0,"history":[]}`},
 		"no result":             {false, "POST", "/acquire", 200, header(object), `{"status":"completed","completed_at":1}`},
 		"both results":          {false, "POST", "/acquire", 200, header(object), `{"status":"completed","result":1,"result_omitted":true}`},
 		"an unknown outcome":    {false, "POST", "/acquire", 200, header(object), `{"status":"lost"}`},
@@ -157,5 +159,35 @@ func TestConformanceIsChecked(t *testing.T) {
 				t.Errorf("the check answered: %v", err)
 			}
 		})
+	}
+}
+
+func TestRequestsAreChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		ok         bool
+		path, body string
+	}{
+		"a key":               {true, "/acquire", `{"key":"a","payload":null}`},
+		"two parts":           {true, "/acquire", `{"key":["a","b"]}`},
+		"an event":            {true, "/acquire", `{"event":null,"key_jmespath":"a"}`},
+		"neither":             {false, "/acquire", `{}`},
+		"both":                {false, "/acquire", `{"key":"a","event":1}`},
+		"selection from key":  {false, "/acquire", `{"key":"a","key_jmespath":"a"}`},
+		"three parts":         {false, "/acquire", `{"key":["a","b","c"]}`},
+		"an empty part":       {false, "/acquire", `{"key":["a",""]}`},
+		"deadline and lease":  {false, "/acquire", `{"key":"a","deadline_ms":1,"lease_ms":1}`},
+		"an unknown member":   {false, "/acquire", `{"key":"a","ttl":1}`},
+		"a scope":             {false, "/acquire", `{"key":"a","scope":"a#b"}`},
+		"a null result":       {true, "/complete", `{"token":"t","result":null}`},
+		"no token":            {false, "/complete", `{"result":null}`},
+		"no time":             {false, "/complete", `{"token":"t","ttl_seconds":0}`},
+		"an error":            {true, "/fail", `{"token":"t","error":{"type":"a"}}`},
+		"an error of numbers": {false, "/fail", `{"token":"t","error":{"type":1}}`},
+		"a lease":             {true, "/renew", `{"token":"t","lease_ms":1}`},
+		"a fraction":          {false, "/renew", `{"token":"t","lease_ms":1.5}`},
+	} {
+		if err := admits(c.path, []byte(c.body)); (err == nil) != c.ok {
+			t.Errorf("%s: the document says: %v", name, err)
+		}
 	}
 }

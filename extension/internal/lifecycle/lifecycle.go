@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,11 @@ const (
 	// the end goes to open claims:
 	// https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown
 	settleOnShutdown = 1500 * time.Millisecond
+	// shutdownReserve is what is left of those 2 s for the rest. A runtime that
+	// was slow to end has used up some of them before SHUTDOWN comes.
+	shutdownReserve = 400 * time.Millisecond
+	// settleLeast holds where the deadline of SHUTDOWN leaves less.
+	settleLeast = 300 * time.Millisecond
 	// settleOnInvoke bounds the work on claims that an invocation left open.
 	settleOnInvoke = 10 * time.Second
 	// invocationStart is how far the start of an invocation, taken from its
@@ -28,7 +34,8 @@ const (
 	invocationStart = time.Second
 	// rememberedIDs is how many invocations are remembered as seen.
 	rememberedIDs = 128
-	// nextTries is how often a broken call for the next event is repeated.
+	// nextTries is how often the next event is asked for when the call breaks, or
+	// what comes is none.
 	nextTries = 5
 )
 
@@ -50,7 +57,10 @@ type Lifecycle struct {
 	FailOnTimeout bool
 	Log           *slog.Logger
 
-	seen     []string // the latest invocations' ids
+	seen []string // the latest invocations' ids
+
+	mu       sync.Mutex
+	busy     map[idempotency.OpenClaim]bool // being settled
 	settling sync.WaitGroup
 }
 
@@ -65,6 +75,7 @@ func (l *Lifecycle) Register(ctx context.Context) error {
 			return err
 		}
 		l.Log.Info("INVOKE events are refused here; settling open claims at shutdown only")
+		l.Deadlines.Fix()
 	}
 	return l.API.Register(ctx, extapi.Shutdown)
 }
@@ -72,19 +83,25 @@ func (l *Lifecycle) Register(ctx context.Context) error {
 // Run follows the events until the environment shuts down, and settles the
 // claims left open then.
 func (l *Lifecycle) Run(ctx context.Context) error {
-	for {
+	for unknown := 0; ; {
 		e, err := l.next(ctx)
 		if err != nil {
 			return err
 		}
 		switch e.Type {
 		case extapi.Invoke:
+			unknown = 0
 			l.invoked(ctx, e)
 		case extapi.Shutdown:
 			l.shutdown(ctx, e)
 			return nil
 		default:
+			// One of a kind that this version does not know is no harm, but an API that
+			// answers at once with nothing would keep the CPU busy for ever.
 			l.Log.Warn("unknown event", "type", e.Type)
+			if unknown++; unknown == nextTries {
+				return fmt.Errorf("extensions API: %d events in a row are of no known type, the last %q", unknown, e.Type)
+			}
 		}
 	}
 }
@@ -110,33 +127,62 @@ func (l *Lifecycle) next(ctx context.Context) (extapi.Event, error) {
 func (l *Lifecycle) invoked(ctx context.Context, e extapi.Event) {
 	l.Deadlines.Learn(e)
 	start := e.Deadline().Add(-l.Deadlines.Timeout() - invocationStart)
-	left := l.Claims.Open(func(c idempotency.OpenClaim) bool {
-		// An id that no INVOKE named is the handler's own word for something else.
-		return c.RequestID != "" && (l.sawBefore(c.RequestID) && c.RequestID != e.RequestID ||
-			// Lambda repeats an asynchronous event under its id.
-			c.RequestID == e.RequestID && c.Acquired.Before(start))
+	left := l.take(func(c idempotency.OpenClaim) bool {
+		// An id that no INVOKE named is the handler's own word for something else, or
+		// that of this invocation. Lambda repeats an asynchronous event under its id.
+		return l.sawBefore(c.RequestID) && (c.RequestID != e.RequestID || c.Acquired.Before(start))
 	})
 	l.saw(e.RequestID)
-	if len(left) == 0 {
+	l.settle(ctx, settleOnInvoke, left, abandoned(), true)
+}
+
+func abandoned() idempotency.Failure {
+	return idempotency.Failure{
+		Type:    "Handler.Abandoned",
+		Message: "the handler ended without completing or failing the claim",
+	}
+}
+
+// take returns the open claims for which pick is true, but for those that are
+// being settled: the store may be slower than the next event.
+func (l *Lifecycle) take(pick func(idempotency.OpenClaim) bool) []idempotency.OpenClaim {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.Claims.Open(func(c idempotency.OpenClaim) bool { return !l.busy[c] && pick(c) })
+	if l.busy == nil {
+		l.busy = map[idempotency.OpenClaim]bool{}
+	}
+	for _, c := range list {
+		l.busy[c] = true
+	}
+	return list
+}
+
+// settle settles claims that were taken. It does not wait for it.
+func (l *Lifecycle) settle(ctx context.Context, limit time.Duration, list []idempotency.OpenClaim, cause idempotency.Failure, retry bool) {
+	if len(list) == 0 {
 		return
 	}
 	l.settling.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, settleOnInvoke)
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		l.Claims.Settle(ctx, left, idempotency.Failure{
-			Type:    "Handler.Abandoned",
-			Message: "the handler ended without completing or failing the claim",
-		}, true)
+		l.Claims.Settle(ctx, list, cause, retry)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, c := range list {
+			delete(l.busy, c)
+		}
 	})
 }
 
-func (l *Lifecycle) sawBefore(id string) bool {
-	for _, s := range l.seen {
-		if s == id {
-			return true
-		}
+func (l *Lifecycle) sawBefore(id string) bool { return slices.Contains(l.seen, id) }
+
+// current is the id of the latest invocation.
+func (l *Lifecycle) current() string {
+	if len(l.seen) == 0 {
+		return ""
 	}
-	return false
+	return l.seen[len(l.seen)-1]
 }
 
 func (l *Lifecycle) saw(id string) {
@@ -146,20 +192,29 @@ func (l *Lifecycle) saw(id string) {
 	}
 }
 
-// shutdown settles every open claim: no handler is left that could.
+// shutdown settles every open claim: no handler is left that could. It returns
+// in time even if the store hangs.
 func (l *Lifecycle) shutdown(ctx context.Context, e extapi.Event) {
+	limit := settleOnShutdown
+	if left := time.Until(e.Deadline()) - shutdownReserve; left < limit {
+		limit = max(left, settleLeast)
+	}
 	cause, retry := l.cause(e.ShutdownReason)
-	ctx, cancel := context.WithTimeout(ctx, settleOnShutdown)
-	defer cancel()
-	open := l.Claims.Open(func(idempotency.OpenClaim) bool { return true })
-	l.Claims.Settle(ctx, open, cause, retry)
+	// What an earlier invocation left has nothing to do with this end. It is here
+	// if the store did not take its settling.
+	left := l.take(func(c idempotency.OpenClaim) bool { return l.sawBefore(c.RequestID) && c.RequestID != l.current() })
+	l.settle(ctx, limit, left, abandoned(), true)
+	open := l.take(func(idempotency.OpenClaim) bool { return true })
+	l.settle(ctx, limit, open, cause, retry)
 	done := make(chan struct{})
 	go func() { l.settling.Wait(); close(done) }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-ctx.Done():
+	case <-timer.C:
 	}
-	l.Log.Debug("shutdown", "reason", e.ShutdownReason, "open_claims", len(open))
+	l.Log.Debug("shutdown", "reason", e.ShutdownReason, "open_claims", len(left)+len(open))
 }
 
 // cause tells what became of the handler, from the reason of the shutdown. An

@@ -161,7 +161,7 @@ func (s *Store) record(ctx context.Context, op string, it item) (*idempotency.Re
 	if reference == "" {
 		return rec, nil
 	}
-	own, err := s.getItem(ctx, op, ownKey(reference, rec.Key))
+	own, err := s.getItem(ctx, "get_result", ownKey(reference, rec.Key))
 	if err != nil {
 		return nil, err
 	}
