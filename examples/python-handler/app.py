@@ -108,7 +108,7 @@ def end(path: str, body: dict[str, Any], context: Any) -> None:
 def call(path: str, body: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         status, answer = exchange(path, json.dumps(body).encode(), context)
-        told = json.loads(answer)
+        told: dict[str, Any] = json.loads(answer)
     except ConnectionRefusedError as error:
         where = f"{connection.host}:{connection.port}"
         message = f"Nothing listens on {where}: is the lambda-idempotency layer attached?"

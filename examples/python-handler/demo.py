@@ -42,6 +42,9 @@ EVENT = json.loads(pathlib.Path(__file__).with_name("event.json").read_text(enco
 
 # --- One launch, in a process of its own ------------------------------------------------------------------------------
 
+together: Any  # A barrier, for launches at once.
+ledger_path: str  # The file in which the work counts itself.
+
 
 class Context:
     """What the handler uses of Lambda's context."""
@@ -199,7 +202,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        port: int = s.getsockname()[1]
+        return port
 
 
 def get(path: str) -> tuple[int, Any]:

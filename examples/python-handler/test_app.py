@@ -241,13 +241,19 @@ class FaultsLeftBehind(SidecarTest):
         self.assertEqual(self.runs, [])
 
     def test_d_late_run_does_not_overwrite_the_next_one(self) -> None:
+        context = Context(remaining_s=1)
+
         def outlive_the_deadline() -> Any:
             time.sleep(1.2)
             self.launch(do=lambda: "of the second run")
+            context._deadline += 10  # Time enough to try again what cannot succeed.
             return "of the late run"
 
+        proxy = self.enter(Proxy(app.connection.port, {}))
+        self.connect(proxy.server_port)
         with self.assertLogs(app.logger, "ERROR") as logs:
-            late = self.launch(Context(remaining_s=1), outlive_the_deadline)
+            late = self.launch(context, outlive_the_deadline)
+        self.assertEqual(proxy.paths, ["/acquire", "/acquire", "/complete", "/complete"])
         self.assertIn("409 claim_lost", logs.output[0])
         self.assertEqual(late["body"], '"of the late run"')
         self.assertEqual(self.record()["result"]["body"], '"of the second run"')
@@ -324,7 +330,8 @@ class StoreGoesAway(SidecarTest):
         self.assertGreater(context.get_remaining_time_in_millis(), 0)
 
     def test_silent_sidecar(self) -> None:
-        self.connect(self.enter(Proxy(app.connection.port, {"/acquire": ["hang"]})).server_port)
+        self.connect(self.enter(Proxy(app.connection.port, {"/acquire": [None, "hang"]})).server_port)
+        self.launch()  # The connection is kept, and its time limit is the next invocation's.
         context = Context(remaining_s=1)
         with self.assertRaisesRegex(app.SidecarError, "did not answer /acquire: .*timed out"):
             self.launch(context)
@@ -369,7 +376,9 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     def __init__(self, port: int, script: dict[str, list[Any]]) -> None:
         super().__init__(("127.0.0.1", 0), ProxyHandler)
-        self.port, self.script, self.paths, self.sockets = port, script, [], []
+        self.port, self.script = port, script
+        self.paths: list[str] = []
+        self.sockets: list[Any] = []
         self.ended = threading.Event()
 
     def __enter__(self) -> Proxy:

@@ -24,7 +24,7 @@ func TestHost(t *testing.T) {
 	}
 	for _, host := range []string{
 		"127.0.0.1.evil.com", "evil.com", "evil.com:2774", "localhost.evil.com", "evil-localhost", "127.0.0.1.", "127.1", "2130706433", "0x7f000001",
-		"0.0.0.0", "[::]", "10.0.0.1", "169.254.169.254", "[fe80::1]", "user@localhost",
+		"0.0.0.0", "[::]", "10.0.0.1", "169.254.169.254", "[fe80::1]",
 	} {
 		for _, target := range []string{"/health", "/metrics", "/openapi.json", "/record?key=a", "/nothing"} {
 			s.get(target, "Host: "+host).problem(400, httpapi.BadRequest, "Host is "+quote(host), "call 127.0.0.1 or localhost")
@@ -33,12 +33,13 @@ func TestHost(t *testing.T) {
 	}
 	s.raw("GET /health HTTP/1.0\r\n\r\n").problem(400, httpapi.BadRequest, `Host is ""`)
 	s.raw("GET /health HTTP/1.1\r\nHost:\r\n\r\n").problem(400, httpapi.BadRequest, `Host is ""`)
+	s.raw("GET /health HTTP/1.1\r\nHost: user@localhost\r\n\r\n").problem(400, httpapi.BadRequest, `Host is "user@localhost"`)
 	s.raw("GET http://evil.com/health HTTP/1.1\r\nHost: localhost\r\n\r\n").problem(400, httpapi.BadRequest, `Host is "evil.com"`)
 }
 
 func TestSecret(t *testing.T) {
 	s := serve(t)
-	for _, target := range []string{"/acquire", "/complete", "/fail", "/renew", "/record?key=a", "/metrics", "/openapi.json", "/nothing", "/health/", "//health", "/healt%68"} {
+	for _, target := range []string{"/acquire", "/complete", "/fail", "/renew", "/record?key=a", "/metrics", "/openapi.json", "/nothing", "/health/", "//health", "/x/../health", "/health%2f"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			s.call(method, target, "{}", "X-Idempotency-Auth: -").problem(401, httpapi.Unauthorized, "X-Idempotency-Auth is absent", "send the value of AWS_SESSION_TOKEN", "IDEMPOTENCY_AUTH_TOKEN")
 			for _, wrong := range []string{"s3cre", "s3crett", "S3CRET", "Bearer s3cret"} {
@@ -48,6 +49,9 @@ func TestSecret(t *testing.T) {
 	}
 	if got := s.get("/health", "X-Idempotency-Auth: -"); got.status != http.StatusOK {
 		t.Errorf("/health without a secret is answered %d", got.status)
+	}
+	if got := s.get("/healt%68", "X-Idempotency-Auth: -"); got.status != http.StatusOK {
+		t.Errorf("/health, spelled otherwise, is answered %d", got.status)
 	}
 	if got := s.get("/health", "X-Idempotency-Auth: wrong"); got.status != http.StatusOK {
 		t.Errorf("/health with a wrong secret is answered %d", got.status)
@@ -88,7 +92,7 @@ func TestMethods(t *testing.T) {
 
 func TestUnknownPaths(t *testing.T) {
 	s := serve(t)
-	for _, path := range []string{"/", "/nothing", "/acquire/", "/Acquire", "//acquire", "/acquire/../health", "/v1/acquire", "/acquir%65", "/%ff", "/acquire%00", "/" + strings.Repeat("x", 5000)} {
+	for _, path := range []string{"/", "/nothing", "/acquire/", "/Acquire", "//acquire", "/acquire/../health", "/v1/acquire", "/acquire%2f", "/%ff", "/acquire%00", "/" + strings.Repeat("x", 5000)} {
 		for _, method := range []string{"GET", "POST", "DELETE", "BREW"} {
 			s.call(method, path, "{}").problem(404, httpapi.NotFound, "there is no ", "GET /openapi.json tells what there is")
 		}

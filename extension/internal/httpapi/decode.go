@@ -17,6 +17,9 @@ import (
 // https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 const maxBody = 6<<20 + 64<<10
 
+// maxDrained is how much of a body that is too large is still taken in.
+const maxDrained = 64 << 20
+
 // fields are the members of a request's body. The first member that is not as
 // expected is kept as the error.
 type fields struct {
@@ -38,6 +41,9 @@ func readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fie
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		if problemOf(err).code == TooLarge {
+			// Many clients send all of a body before they read the answer, and
+			// would see a broken connection instead of it.
+			_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
 			return nil, err
 		}
 		return nil, problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)

@@ -220,11 +220,11 @@ func TestSelections(t *testing.T) {
 	} {
 		s.post("/acquire", `{`+c.members+`}`).problem(400, c.code, c.fragments...)
 	}
-	for _, members := range []string{
+	for i, members := range []string{
 		`"event":0`, `"event":false`, `"event":[0]`, `"event":[[]]`, `"event":{"a":""}`,
 		`"event":{"a":0},"key_jmespath":"a || a"`, `"event":{"a":[null,1]},"key_jmespath":"a"`, `"event":{"a":"x"},"key_jmespath":"a"`,
 	} {
-		s.acquire(`{` + members + `}`)
+		s.acquire(fmt.Sprintf(`{"scope":"%d",%s}`, i, members))
 	}
 }
 
@@ -267,7 +267,7 @@ func TestTokens(t *testing.T) {
 	good := s.acquire(`{"key":"a"}`)
 	for _, path := range []string{"/complete", "/fail", "/renew"} {
 		for _, token := range []string{
-			"", "x", "a b", "é", good[:len(good)-1], good[:30], "_" + good, good + "=", good + "\n", strings.Repeat("A", 9000),
+			"", "x", "a b", "é", good[:len(good)-1], good[:30], "_" + good, good + "=", strings.Repeat("A", 9000),
 		} {
 			s.post(path, `{"token":`+quote(token)+`}`).problem(404, httpapi.ClaimUnknown, "token: not a token of an acquire; send the token of the acquire as it came")
 		}

@@ -73,6 +73,15 @@ func (a *api) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
+// decodedPath makes the decoded path the only one: checkAuth looks at that, and
+// chi would route by the encoded one where the two differ.
+func decodedPath(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.RawPath = ""
+		next.ServeHTTP(w, r)
+	})
+}
+
 // checkHost refuses a name that is not loopback's: a page that a browser loaded
 // under such a name, which was then pointed at loopback, must not call.
 func checkHost(next http.Handler) http.Handler {

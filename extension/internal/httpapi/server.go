@@ -2,6 +2,7 @@
 package httpapi
 
 import (
+	"context"
 	_ "embed"
 	"log/slog"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
-	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/lifecycle"
 )
 
 //go:embed openapi.json
@@ -26,6 +26,16 @@ type Observer interface {
 	Answered(call string, status int, code string, took time.Duration)
 }
 
+// Deadlines tell when invocations end, as far as that is known.
+type Deadlines interface {
+	// Deadline is when a claim lapses that is made now, by a caller that did not
+	// say. It may wait a moment to learn it.
+	Deadline(ctx context.Context) time.Time
+	// InvocationEnd is when the invocation with that id ends; exact, if that is
+	// known of this very one; the zero time, if nothing is known.
+	InvocationEnd(requestID string) (end time.Time, exact bool)
+}
+
 // Options are what the API is served with.
 type Options struct {
 	Engine *idempotency.Engine
@@ -35,7 +45,7 @@ type Options struct {
 	KeyJMESPath string
 	// AuthToken is the secret that callers send; empty: none is asked for.
 	AuthToken string
-	Deadlines *lifecycle.Deadlines
+	Deadlines Deadlines
 	Metrics   http.Handler
 	Observer  Observer
 	Now       func() time.Time
@@ -61,6 +71,7 @@ func New(opt Options) http.Handler {
 	r.Use(
 		a.observe,
 		a.recoverPanic,
+		decodedPath,
 		checkHost,
 		a.checkAuth,
 	)

@@ -22,6 +22,11 @@ type openClaim struct {
 // pruneAt is the number of open claims from which lapsed ones are dropped.
 const pruneAt = 1024
 
+// owedMost bounds the results that are kept for ends which the store did not
+// take, in bytes. A result beyond it is left out, so that the work is known to be
+// done all the same.
+const owedMost = 16 << 20
+
 // sameRequest is the age from which an open claim with the request id of an
 // acquire belongs to an earlier invocation: Lambda repeats an asynchronous
 // event, under its old id, a minute after it failed.
@@ -93,10 +98,21 @@ func (c *claims) renewed(secret string, lease time.Time) {
 func (c *claims) owe(t token, to ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.open[t.secret]; o != nil {
-		o.token.ttl = t.ttl
-		o.owed = &to
+	o := c.open[t.secret]
+	if o == nil {
+		return
 	}
+	kept := 0
+	for _, other := range c.open {
+		if other != o && other.owed != nil {
+			kept += len(other.owed.result)
+		}
+	}
+	if kept+len(to.result) > owedMost {
+		to.result, to.omitted = nil, true
+	}
+	o.token.ttl = t.ttl
+	o.owed = &to
 }
 
 func (c *claims) requestID(secret string) string {

@@ -114,6 +114,7 @@ func (e *Engine) Renew(ctx context.Context, text string, until time.Time) (Renew
 type ending struct {
 	status  Status // Completed, Failed or Released
 	result  []byte
+	omitted bool // the result is not kept
 	failure *Failure
 }
 
@@ -147,7 +148,7 @@ func (e *Engine) write(ctx context.Context, t token, to ending) error {
 	change := Change{
 		Secret: t.secret, Fence: t.fence,
 		Status: to.status, Expiration: expiry(now, t.ttl), UpdatedAt: now,
-		Result: to.result, Error: to.failure,
+		Result: to.result, ResultOmitted: to.omitted, Error: to.failure,
 	}
 	if to.status == Released {
 		change.Status = InProgress // With no lease: free to take.

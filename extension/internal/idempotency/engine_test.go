@@ -245,6 +245,36 @@ func TestOwedEndIsSettledAsTheHandlerSaid(t *testing.T) {
 	}
 }
 
+// TestOwedResultsAreBounded shows that many large results which the store did not
+// take are not all kept, and that their work is not done again all the same.
+func TestOwedResultsAreBounded(t *testing.T) {
+	clock := storetest.NewClock()
+	store := &faulty{Store: memory.New(clock.Now)}
+	e := newEngine(store, clock.Now, nil)
+	large := []byte(`"` + strings.Repeat("a", 6<<20) + `"`)
+	for i := range 5 {
+		req := ask(clock.Now())
+		req.Key.Partition = fmt.Sprint(i)
+		out, err := e.Acquire(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.lose = "request"
+		if _, err := e.Complete(t.Context(), CompleteRequest{Token: out.Token, Result: large}); err == nil {
+			t.Fatal("complete without a store succeeded")
+		}
+	}
+	e.Settle(t.Context(), e.Open(func(OpenClaim) bool { return true }), Failure{Type: "Handler.Abandoned"}, true)
+	for i := range 5 {
+		req := ask(clock.Now())
+		req.Key.Partition = fmt.Sprint(i)
+		out, err := e.Acquire(t.Context(), req)
+		if err != nil || out.Status != OutcomeCompleted || out.Record.ResultOmitted != (i >= 2) {
+			t.Fatalf("%d: %v, omitted %v, %v", i, out.Status, out.Record.ResultOmitted, err)
+		}
+	}
+}
+
 func TestProceedOnStoreError(t *testing.T) {
 	clock := storetest.NewClock()
 	store := &faulty{Store: memory.New(clock.Now)}

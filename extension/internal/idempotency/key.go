@@ -30,6 +30,8 @@ const (
 	// maxJoined leaves room in a partition key for the scope and for the prefix
 	// that a store may need of its own.
 	maxJoined = 1700
+	// maxPartition is what DynamoDB allows.
+	maxPartition = 2048
 )
 
 // KeyError says why a key cannot be used.

@@ -94,8 +94,9 @@ type Change struct {
 	Expiration     time.Time
 	UpdatedAt      time.Time
 
-	// Result is stored with Completed.
-	Result []byte
+	// Result is stored with Completed, unless ResultOmitted.
+	Result        []byte
+	ResultOmitted bool
 	// Error is stored with Failed and with a release.
 	Error *Failure
 	// Event is appended to the history, if set.
@@ -115,7 +116,7 @@ func (c Change) Apply(stored *Record) *Record {
 	rec.Expiration = c.Expiration
 	rec.UpdatedAt = c.UpdatedAt
 	if c.Status == Completed {
-		rec.Result, rec.Error = c.Result, nil
+		rec.Result, rec.ResultOmitted, rec.Error = c.Result, c.ResultOmitted, nil
 	}
 	if c.Error != nil {
 		rec.Error = c.Error

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"time"
+	"unicode/utf8"
 )
 
 // secretBytes is the unguessable part of a token: 128 bits.
@@ -113,5 +114,8 @@ func parseToken(text string) (token, error) {
 		t.answerBy = time.UnixMilli(int64(n[3]))
 	}
 	t.key = Key{Partition: string(b[:n[4]]), Sort: string(b[n[4]:])}
+	if len(t.key.Partition) > maxPartition || len(t.key.Sort) > MaxKeyBytes || !utf8.ValidString(t.key.Partition) || !utf8.ValidString(t.key.Sort) {
+		return token{}, errNotAToken
+	}
 	return t, nil
 }

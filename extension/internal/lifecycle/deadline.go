@@ -65,7 +65,7 @@ func (d *Deadlines) Fix() {
 // up, and the largest one seen holds: a claim may end late, never early.
 func (d *Deadlines) Learn(e extapi.Event) {
 	left := e.Deadline().Sub(d.now())
-	timeout := min((left + time.Second - 1).Truncate(time.Second), longestTimeout)
+	timeout := (min(left, longestTimeout) + time.Second - 1).Truncate(time.Second)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.learned == nil {

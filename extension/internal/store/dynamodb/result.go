@@ -37,8 +37,10 @@ type layout struct {
 	omitted    bool
 }
 
-func layOut(result []byte) layout {
+func layOut(result []byte, omitted bool) layout {
 	switch {
+	case omitted:
+		return layout{omitted: true}
 	case result == nil:
 		return layout{}
 	case len(result) <= inlineMost:

@@ -235,7 +235,10 @@ func (s *Store) condition(rec *idempotency.Record, when idempotency.Condition) (
 // record never points to a result that is not there.
 func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempotency.Change) error {
 	a := s.opt.Attributes
-	to := layOut(change.Result)
+	if a.Sort != "" && key.Sort == "" {
+		return &idempotency.ConditionError{} // A claim of a table without a sort key.
+	}
+	to := layOut(change.Result, change.ResultOmitted)
 	ref := ""
 	if to.own != nil {
 		ref = reference(change.Fence, to.own)
