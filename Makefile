@@ -56,7 +56,7 @@ lint: .cache/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Check formatting, vet
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (1m)
-	@for pkg in canon httpapi; do \
+	@for pkg in canon idempotency httpapi; do \
 		for target in $$(go test -list '^Fuzz' ./extension/internal/$$pkg | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) ./extension/internal/$$pkg || exit 1; \
 		done; \
@@ -78,10 +78,10 @@ bench: size ## Measure, besides, what a call costs
 # parts.sh knows by itself what is there already (versions and checksums are beside it), so these are cheap to depend on.
 
 .PHONY: test-parts
-test-parts: part-dynamodblocal part-python part-emulator ## Fetch what the tests run against into .cache/
+test-parts: part-dynamodblocal part-python part-emulator part-tools ## Fetch what the tests run against into .cache/
 
-.PHONY: part-dynamodblocal part-python part-emulator
-part-dynamodblocal part-python part-emulator: part-%:
+.PHONY: part-dynamodblocal part-python part-emulator part-tools
+part-dynamodblocal part-python part-emulator part-tools: part-%:
 	@extension/internal/testenv/parts.sh $*
 
 # For targets that go on without a missing part and let the tests say what they skipped; with CI=true it has to be there.

@@ -76,7 +76,10 @@ class SidecarError(Exception):
 
 
 def acquire(key: list[str], context: Any) -> dict[str, Any]:
-    """Asks whether this invocation may do the work. A SidecarError means that nothing was recorded as run."""
+    """Asks whether this invocation may do the work.
+
+    After a SidecarError it may not, and nothing is on record but, at most, a claim that lapses with this invocation.
+    """
     return call("/acquire", {
         "key": key,
         "request_id": context.aws_request_id,
@@ -89,9 +92,9 @@ def acquire(key: list[str], context: Any) -> dict[str, Any]:
 def end(path: str, body: dict[str, Any], context: Any) -> None:
     """Records how the work ended, and never raises: the caller gets the work's own result or error.
 
-    When the store is away, the claim keeps duplicates out until this invocation's deadline, and the sidecar, which
-    remembers this call, repeats it when the next invocation begins. When the claim was lost to another run, the
-    record is that run's; to raise here would only make Lambda do once more what was done.
+    When the store is away, the claim keeps duplicates out until this invocation's deadline, and the sidecar repeats
+    this call when the environment's next invocation begins. When the claim was lost to another run, the record is
+    that run's. Either way, to raise here would only make Lambda do once more what was done.
     """
     for tries_left in reversed(range(END_TRIES)):
         try:

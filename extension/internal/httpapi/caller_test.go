@@ -33,7 +33,6 @@ func TestHost(t *testing.T) {
 	}
 	s.raw("GET /health HTTP/1.0\r\n\r\n").problem(400, httpapi.BadRequest, `Host is ""`)
 	s.raw("GET /health HTTP/1.1\r\nHost:\r\n\r\n").problem(400, httpapi.BadRequest, `Host is ""`)
-	s.raw("GET /health HTTP/1.1\r\nHost: user@localhost\r\n\r\n").problem(400, httpapi.BadRequest, `Host is "user@localhost"`)
 	s.raw("GET http://evil.com/health HTTP/1.1\r\nHost: localhost\r\n\r\n").problem(400, httpapi.BadRequest, `Host is "evil.com"`)
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests run against into .cache/: DynamoDB Local, the Python runtime client, the Runtime Interface Emulator.
 #
-#   parts.sh dynamodblocal|python|emulator ...
+#   parts.sh dynamodblocal|python|emulator|tools ...
 #
 # Every part is pinned by version and checksum, put in place whole or not at all, and stamped with the sum of what it was
 # made from, so that a second call takes milliseconds. A missing system package is installed with apt-get where this runs
@@ -127,10 +127,13 @@ locked() {
 	) 9>"$cache/$1.lock"
 }
 
-[ $# -gt 0 ] || set -- dynamodblocal python emulator
+# tools: what the documentation's snippets call.
+tools() { need 'command -v curl' curl curl; }
+
+[ $# -gt 0 ] || set -- dynamodblocal python emulator tools
 for part; do
 	case $part in
-	dynamodblocal | python | emulator) locked "$part" ;;
+	dynamodblocal | python | emulator | tools) locked "$part" ;;
 	*) die "no part is called $part" ;;
 	esac
 done
