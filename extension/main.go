@@ -10,14 +10,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/config"
 )
 
 func main() {
-	// A panic outside a request must not be silent, and must end the process: the
-	// extension's exit fails the invocation, and Lambda starts it anew.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
@@ -57,20 +56,25 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	log := newLog(cfg, stderr)
 	if cfg.InLambda() {
 		err = runExtension(cfg, log, err)
-	} else {
-		err = runLocal(ctx, cfg, stdout, log, err)
+		switch {
+		case err == nil:
+			return 0
+		case !errors.Is(err, errLogged):
+			log.Error(onOneLine(err))
+		}
+		return 1
 	}
-	var told toldError
-	switch {
-	case err == nil:
-		return 0
-	case !errors.As(err, &told):
-		log.Error(err.Error())
+	if err = runLocal(ctx, cfg, stdout, log, err); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			_, _ = fmt.Fprintf(stderr, "lambda-idempotency: %s\n", strings.TrimSpace(line))
+		}
+		return 1
 	}
-	return 1
+	return 0
 }
 
-// toldError is an error that was logged already.
-type toldError struct{ error }
+// errLogged is an error that was logged already.
+var errLogged = errors.New("see the log")
 
-func (e toldError) Unwrap() error { return e.error }
+// onOneLine is an error's text with the lines of joined errors one after the other.
+func onOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

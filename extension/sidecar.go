@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,8 @@ import (
 const (
 	// warmTimeout bounds the first look at the store, while Lambda waits.
 	warmTimeout = 3 * time.Second
+	// reportTimeout bounds what is told to Lambda of a start that failed.
+	reportTimeout = 3 * time.Second
 	// drainTimeout bounds the answers still under way at the end.
 	drainTimeout = 300 * time.Millisecond
 )
@@ -130,19 +133,22 @@ func (s *sidecar) warm(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), warmTimeout)
 	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {
-		log.Error("the store cannot be used; calls will be answered with 503", "error", err)
+		log.Error("the store cannot be used now", "error", err)
 	}
 }
 
-// storedIn says in words where records are kept.
-func storedIn(cfg *config.Config) string {
-	switch cfg.Store {
-	case config.StoreFile:
-		return "the file " + cfg.FilePath
-	case config.StoreMemory:
-		return "memory"
+// started says in words where the API is and where records are kept.
+func (s *sidecar) started(cfg *config.Config) string {
+	where := "stores in the DynamoDB table " + cfg.TableName
+	switch {
+	case cfg.Disabled:
+		where = "stores nothing, because IDEMPOTENCY_DISABLED is true"
+	case cfg.Store == config.StoreFile:
+		where = "stores in the file " + cfg.FilePath
+	case cfg.Store == config.StoreMemory:
+		where = "stores in memory"
 	}
-	return "the DynamoDB table " + cfg.TableName
+	return fmt.Sprintf("lambda-idempotency %s listens on http://%s and %s", version, s.listener.Addr(), where)
 }
 
 // runLocal serves the API until the process is told to stop. Claims stay as they
@@ -155,9 +161,9 @@ func runLocal(ctx context.Context, cfg *config.Config, stdout io.Writer, log *sl
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "lambda-idempotency %s listens on http://%s and stores in %s\n", version, s.listener.Addr(), storedIn(cfg))
+	_, _ = fmt.Fprintln(stdout, s.started(cfg))
 	failed := s.serve()
-	if cfg.Store == config.StoreDynamoDB {
+	if cfg.Store == config.StoreDynamoDB && !cfg.Disabled {
 		go s.warm(log)
 	}
 	select {
@@ -184,9 +190,14 @@ func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
 		s, err = newSidecar(cfg, deadlines, log)
 	}
 	if err != nil {
-		return giveUp(ctx, api, cfg, log, err)
+		return giveUp(ctx, api, log, err)
 	}
 	failed := s.serve()
+	if cfg.Disabled {
+		log.Warn(s.started(cfg)) // That work runs unguarded must not go unseen.
+	} else {
+		log.Debug(s.started(cfg))
+	}
 	life := &lifecycle.Lifecycle{
 		API: api, Claims: s.engine, Deadlines: deadlines,
 		Managed: cfg.Managed, FailOnTimeout: cfg.FailOnTimeout, Log: log,
@@ -194,14 +205,18 @@ func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
 	if err := life.Register(ctx); err != nil {
 		return err
 	}
-	s.warm(log)
+	if !cfg.Disabled {
+		s.warm(log)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- life.Run(ctx) }()
 	select {
 	case err = <-ended:
 	case err = <-failed:
 		err = fmt.Errorf("the API's listener broke: %w", err)
-		_ = api.ExitError(ctx, "Idempotency.Listener", err)
+		report, cancel := context.WithTimeout(ctx, reportTimeout)
+		defer cancel()
+		_ = api.ExitError(report, "Idempotency.Listener", err)
 	}
 	if cerr := s.stop(); err == nil {
 		err = cerr
@@ -209,35 +224,24 @@ func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
 	return err
 }
 
-// giveUp reports a start that cannot succeed. Lambda takes the report from a
+// giveUp reports a start that cannot succeed: to the log first, because Lambda
+// may end the environment as soon as it is told. It takes the report from a
 // registered extension only.
-func giveUp(ctx context.Context, api *extapi.Client, cfg *config.Config, log *slog.Logger, cause error) error {
-	log.Error("the extension cannot start: " + cause.Error())
-	ctx, cancel := context.WithTimeout(ctx, warmTimeout)
+func giveUp(ctx context.Context, api *extapi.Client, log *slog.Logger, cause error) error {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	life := &lifecycle.Lifecycle{API: api, Claims: noClaims{}, Managed: cfg.Managed, Log: log}
-	err := life.Register(ctx)
+	cause = errors.New("the extension cannot start: " + onOneLine(cause))
+	log.Error(cause.Error())
+	err := api.Register(ctx, extapi.Shutdown)
 	if err == nil {
 		err = api.InitError(ctx, "Idempotency.ConfigError", cause)
 	}
 	if err != nil {
-		log.Error("and the report of it failed: " + err.Error())
+		log.Error("and Lambda could not be told: " + err.Error())
 	}
-	return toldError{cause}
+	return errLogged
 }
 
-type noClaims struct{}
-
-func (noClaims) SetSequential() {}
-func (noClaims) Open(func(idempotency.OpenClaim) bool) []idempotency.OpenClaim {
-	return nil
-}
-func (noClaims) Settle(context.Context, []idempotency.OpenClaim, idempotency.Failure, bool) {}
-
-// extensionName is the binary's file name, which Lambda demands.
-func extensionName() string {
-	if path, err := os.Executable(); err == nil {
-		return filepath.Base(path)
-	}
-	return filepath.Base(os.Args[0])
-}
+// extensionName is the file name that Lambda called, which it demands. A link's
+// name is that, its target's is not.
+func extensionName() string { return filepath.Base(os.Args[0]) }

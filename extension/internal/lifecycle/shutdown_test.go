@@ -128,8 +128,8 @@ func TestShutdownKeepsItsDeadline(t *testing.T) {
 			if err := <-e.ended; err != nil {
 				e.Error(err)
 			}
-			if took := time.Since(start); took > tt.limit {
-				e.Errorf("with %v left it took %v, more than %v", tt.given, took, tt.limit)
+			if took := time.Since(start); took != tt.limit {
+				e.Errorf("with %v left it took %v, want %v", tt.given, took, tt.limit)
 			}
 			e.ended <- nil
 		})
