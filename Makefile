@@ -56,7 +56,7 @@ lint: .cache/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Check formatting, vet
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (1m)
-	@for pkg in canon idempotency httpapi; do \
+	@for pkg in canon idempotency httpapi extapi; do \
 		for target in $$(go test -list '^Fuzz' ./extension/internal/$$pkg | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) ./extension/internal/$$pkg || exit 1; \
 		done; \

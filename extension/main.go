@@ -17,9 +17,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
 const usage = `lambda-idempotency %s: duplicate suppression for AWS Lambda functions, over localhost.
@@ -52,10 +50,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		_, _ = fmt.Fprintf(stderr, "lambda-idempotency: unknown argument %q; settings are environment variables, see lambda-idempotency --help\n", args[0])
 		return 2
 	}
+	// In Lambda too, where they must not end the process.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	cfg, err := config.Load(environ)
 	log := newLog(cfg, stderr)
 	if cfg.InLambda() {
-		err = runExtension(cfg, log, err)
+		err = runExtension(context.WithoutCancel(ctx), cfg, log, err)
 		switch {
 		case err == nil:
 			return 0

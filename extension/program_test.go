@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -48,7 +46,7 @@ type program struct {
 	testing.TB
 	cmd            *exec.Cmd
 	port           int
-	stdout, stderr *output
+	stdout, stderr output
 	ended          chan struct{} // closed when the process has ended
 	token          string        // what its callers prove themselves with
 }
@@ -57,8 +55,8 @@ type program struct {
 // port unless env has one.
 func start(tb testing.TB, command []string, env ...string) *program {
 	tb.Helper()
-	p := &program{TB: tb, cmd: exec.Command(command[0], command[1:]...), stdout: new(output), stderr: new(output), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	p := &program{TB: tb, cmd: exec.Command(command[0], command[1:]...), stdout: newOutput(tb), stderr: newOutput(tb), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = p.stdout.File, p.stderr.File
 	p.port = freePort(tb)
 	p.cmd.Env = append([]string{fmt.Sprintf("IDEMPOTENCY_PORT=%d", p.port)}, env...)
 	if err := p.cmd.Start(); err != nil {
@@ -171,22 +169,26 @@ func (p *program) acquired(key string) string {
 	return answer["token"].(string)
 }
 
-// output is what a process wrote.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+// output is what a process wrote. It is a file, not a pipe: what the process
+// wrote before it called anybody is there when the call comes.
+type output struct{ *os.File }
+
+func newOutput(tb testing.TB) output {
+	tb.Helper()
+	f, err := os.Create(filepath.Join(tb.TempDir(), "output"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = f.Close() })
+	return output{f}
 }
 
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+func (o output) String() string {
+	text, err := os.ReadFile(o.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 func freePort(tb testing.TB) int {

@@ -52,8 +52,8 @@ type sidecar struct {
 }
 
 // newSidecar wires the program and opens its port. It does not reach out.
-func newSidecar(cfg *config.Config, deadlines *lifecycle.Deadlines, log *slog.Logger) (*sidecar, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)))
+func newSidecar(ctx context.Context, cfg *config.Config, deadlines *lifecycle.Deadlines, log *slog.Logger) (*sidecar, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on port %d (%w); set IDEMPOTENCY_PORT to a free one, and let the handler call that", cfg.Port, err)
 	}
@@ -87,7 +87,7 @@ func newSidecar(cfg *config.Config, deadlines *lifecycle.Deadlines, log *slog.Lo
 		Now:         time.Now,
 		Log:         log,
 	})
-	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: listener, close: closeStore}, nil
+	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: httpapi.Patient(listener), close: closeStore}, nil
 }
 
 func openStore(cfg *config.Config, count *metrics.Metrics) (idempotency.Store, func() error, error) {
@@ -157,7 +157,7 @@ func runLocal(ctx context.Context, cfg *config.Config, stdout io.Writer, log *sl
 	if err != nil {
 		return err
 	}
-	s, err := newSidecar(cfg, lifecycle.FixedDeadlines(time.Now, cfg.Lease, nil), log)
+	s, err := newSidecar(ctx, cfg, lifecycle.FixedDeadlines(time.Now, cfg.Lease, nil), log)
 	if err != nil {
 		return err
 	}
@@ -178,8 +178,8 @@ func runLocal(ctx context.Context, cfg *config.Config, stdout io.Writer, log *sl
 
 // runExtension lives in a Lambda environment, in the order of start that its
 // phases ask for: listen, register, and warm the store while init CPU is free.
-func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
-	ctx := context.Background() // The environment's end is told by SHUTDOWN, not by a signal.
+// The environment's end is told by SHUTDOWN, not by a signal.
+func runExtension(ctx context.Context, cfg *config.Config, log *slog.Logger, err error) error {
 	api := extapi.New(cfg.RuntimeAPI, extensionName(), nil)
 	deadlines := lifecycle.LearnedDeadlines(time.Now, cfg.Lease, log)
 	if cfg.Managed {
@@ -187,7 +187,7 @@ func runExtension(cfg *config.Config, log *slog.Logger, err error) error {
 	}
 	var s *sidecar
 	if err == nil {
-		s, err = newSidecar(cfg, deadlines, log)
+		s, err = newSidecar(ctx, cfg, deadlines, log)
 	}
 	if err != nil {
 		return giveUp(ctx, api, log, err)

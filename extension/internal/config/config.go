@@ -137,9 +137,6 @@ func (c *Config) resolve(env map[string]string, told map[string]bool) (wrong []e
 	return append(wrong, c.attributesDiffer()...)
 }
 
-// dataSuffixes are what the store adds to ATTR_DATA for the other forms of a result.
-func dataSuffixes() []string { return []string{"_z", "_ref", "_omitted"} }
-
 func (c *Config) attributesDiffer() (wrong []error) {
 	used := map[string]string{}
 	for _, a := range attributes(&c.Attributes) {
@@ -148,9 +145,7 @@ func (c *Config) attributesDiffer() (wrong []error) {
 		}
 		names := []string{*a.field}
 		if a.field == &c.Attributes.Data {
-			for _, suffix := range dataSuffixes() {
-				names = append(names, *a.field+suffix)
-			}
+			names = append(names, c.Attributes.Derived()...)
 		}
 		for _, name := range names {
 			if other, taken := used[name]; taken {

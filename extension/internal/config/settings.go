@@ -132,9 +132,8 @@ func tableName(to *string, v string) error {
 	if strings.HasPrefix(v, "arn:") && strings.Contains(v, ":dynamodb:") && strings.Contains(v, ":table/") {
 		return nil
 	}
-	bad := strings.IndexFunc(v, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r))
-	})
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+	bad := strings.IndexFunc(v, func(r rune) bool { return !strings.ContainsRune(allowed, r) })
 	if len(v) < 3 || len(v) > 255 || bad >= 0 {
 		return errors.New("use a table's name (3 to 255 of a-z A-Z 0-9 _ . -) or its ARN")
 	}
@@ -148,7 +147,7 @@ func port(to *int, v string) error {
 	case err != nil || n < 1024 || n > 65535:
 		return errors.New("use a port from 1024 to 65535")
 	case n == 9001:
-		return errors.New("Lambda keeps 9001 for its own API; use another port")
+		return errors.New("9001 is the port of Lambda's own API; use another port")
 	}
 	return nil
 }

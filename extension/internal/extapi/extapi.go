@@ -94,11 +94,11 @@ func (c *Client) Register(ctx context.Context, events ...string) error {
 	if err != nil {
 		return err
 	}
-	res, _, err := c.call(ctx, http.MethodPost, "register", body, nameHeader, c.name)
+	header, _, err := c.call(ctx, http.MethodPost, "register", body, nameHeader, c.name)
 	if err != nil {
 		return err
 	}
-	c.id = res.Header.Get(idHeader)
+	c.id = header.Get(idHeader)
 	if c.id == "" {
 		return fmt.Errorf("extensions API: register answered without %s", idHeader)
 	}
@@ -138,7 +138,7 @@ func (c *Client) report(ctx context.Context, call, errorType string, cause error
 	return err
 }
 
-func (c *Client) call(ctx context.Context, method, call string, body []byte, headers ...string) (*http.Response, []byte, error) {
+func (c *Client) call(ctx context.Context, method, call string, body []byte, headers ...string) (http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+call, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("extensions API: %s: %w", call, err)
@@ -163,5 +163,5 @@ func (c *Client) call(ctx context.Context, method, call string, body []byte, hea
 	case len(answer) > maxAnswer:
 		return nil, nil, fmt.Errorf("extensions API: %s answered with over %d bytes", call, maxAnswer)
 	}
-	return res, answer, nil
+	return res.Header, answer, nil
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -199,10 +198,6 @@ func (a *api) selected(f *fields) (string, error) {
 	return canon.Hash(event), nil
 }
 
-// detach lets a claim's end be stored even if the caller has hung up: its work
-// is done, and without the end it would be done again.
-func detach(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
-
 func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
 	f, err := readFields(w, r, "token", "result", "ttl_seconds")
 	if err != nil {
@@ -212,7 +207,7 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
 	if f.err != nil {
 		return f.err
 	}
-	end, err := a.Engine.Complete(detach(r), req)
+	end, err := a.Engine.Complete(r.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -229,7 +224,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request) error {
 	if f.err != nil {
 		return f.err
 	}
-	end, err := a.Engine.Fail(detach(r), req)
+	end, err := a.Engine.Fail(r.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -281,7 +276,7 @@ func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
 	}
 	o := newObject().text("status", string(idempotency.OutcomeAcquired)).millis("lease_expires_at", renewed.LeaseExpiresAt)
 	if renewed.Unprotected {
-		o.boolean("unprotected", true)
+		o.flag("unprotected")
 	}
 	send(w, http.StatusOK, "application/json", o)
 	return nil
@@ -298,7 +293,7 @@ func token(f *fields) string {
 func sendEnd(w http.ResponseWriter, end idempotency.Ended) {
 	o := newObject().text("status", strings.ToLower(string(end.Status)))
 	if end.Unprotected {
-		o.boolean("unprotected", true)
+		o.flag("unprotected")
 	}
 	send(w, http.StatusOK, "application/json", o)
 }
@@ -313,7 +308,7 @@ func outcome(out idempotency.Outcome) *object {
 			o.object("previous_error", errorObject(rec.Error))
 		}
 		if out.Unprotected {
-			o.boolean("unprotected", true)
+			o.flag("unprotected")
 		}
 	case idempotency.OutcomeCompleted:
 		result(o, rec).millisIf("completed_at", rec.UpdatedAt).textIf("request_id", rec.RequestID)
@@ -333,7 +328,7 @@ func outcome(out idempotency.Outcome) *object {
 func result(o *object, rec *idempotency.Record) *object {
 	switch {
 	case rec.ResultOmitted:
-		return o.boolean("result_omitted", true)
+		return o.flag("result_omitted")
 	case rec.Result == nil:
 		return o.raw("result", []byte("null"))
 	}

@@ -1,11 +1,9 @@
 package httpapi
 
-import "time"
-
 const (
 	MaxBody       = maxBody
 	MaxIdleConns  = maxIdleConns
-	HeaderTimeout = time.Duration(headerTimeout)
+	HeaderTimeout = headerTimeout
 	ProblemPage   = problemPage
 )
 

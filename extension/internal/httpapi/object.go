@@ -41,11 +41,8 @@ func (o *object) number(name string, n int64) *object {
 	return o
 }
 
-func (o *object) boolean(name string, v bool) *object {
-	o.name(name)
-	o.b = strconv.AppendBool(o.b, v)
-	return o
-}
+// flag writes a member that is true; where it is false, it is absent.
+func (o *object) flag(name string) *object { return o.raw(name, []byte("true")) }
 
 // moment writes a time as RFC 3339 in UTC with milliseconds.
 func (o *object) moment(name string, t time.Time) *object {

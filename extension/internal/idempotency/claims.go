@@ -13,7 +13,7 @@ type openClaim struct {
 	requestID string
 	acquired  time.Time
 	lease     time.Time
-	// owed is the end that the handler asked for and the store did not take.
+	// owed is the end that the handler asked for and the store has not taken.
 	owed *ending
 	// ended is closed when the claim is no longer open.
 	ended chan struct{}
@@ -22,8 +22,8 @@ type openClaim struct {
 // pruneAt is the number of open claims from which lapsed ones are dropped.
 const pruneAt = 1024
 
-// owedMost bounds the results that are kept for ends which the store did not
-// take, in bytes. A result beyond it is left out, so that the work is known to be
+// owedMost bounds the results that are kept for ends which the store has not
+// taken, in bytes. A result beyond it is left out, so that the work is known to be
 // done all the same.
 const owedMost = 16 << 20
 
@@ -93,7 +93,7 @@ func (c *claims) renewed(secret string, lease time.Time) {
 	}
 }
 
-// owe notes the end that a handler asked for. A claim that another sidecar
+// owe notes the end that a handler asks for. A claim that another sidecar
 // granted, or a detached one, is not this one's to settle.
 func (c *claims) owe(t token, to ending) {
 	c.mu.Lock()

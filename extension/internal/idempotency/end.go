@@ -118,20 +118,19 @@ type ending struct {
 	failure *Failure
 }
 
-// end writes a claim's end. A claim whose end the store did not take stays
-// noted as open together with that end, so that it is settled as the handler
-// said and not as abandoned.
+// end writes a claim's end. Until the store has answered, the claim stays noted
+// as open together with that end, so that it is settled as the handler said, and
+// not as abandoned: also where the environment shuts down during the write.
 func (e *Engine) end(ctx context.Context, t token, to ending) (Ended, error) {
 	if t.unstored {
 		return Ended{Status: to.status, Unprotected: true}, nil
 	}
 	ctx, cancel := e.storeContext(ctx, t.answerBy)
 	defer cancel()
+	e.open.owe(t, to)
 	err := e.write(ctx, t, to)
 	var down *StoreError
-	if errors.As(err, &down) {
-		e.open.owe(t, to)
-	} else {
+	if !errors.As(err, &down) {
 		e.open.remove(t.secret)
 	}
 	if err != nil {

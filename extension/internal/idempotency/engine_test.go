@@ -245,6 +245,45 @@ func TestOwedEndIsSettledAsTheHandlerSaid(t *testing.T) {
 	}
 }
 
+// TestShutdownDuringComplete shows that a complete which is being written when the
+// claim is settled is not overtaken by a release.
+func TestShutdownDuringComplete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: memory.New(time.Now)}
+		e := newEngine(store, time.Now, nil)
+		out, err := e.Acquire(t.Context(), ask(time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.delay = 100 * time.Millisecond
+		done := make(chan error)
+		go func() {
+			_, err := e.Complete(context.Background(), CompleteRequest{Token: out.Token, Result: []byte(`"done"`)})
+			done <- err
+		}()
+		time.Sleep(50 * time.Millisecond)
+		store.delay = 10 * time.Millisecond
+		e.Settle(t.Context(), e.Open(func(OpenClaim) bool { return true }), Failure{Type: "Sandbox.Timedout"}, true)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if out, err = e.Acquire(t.Context(), ask(time.Now())); err != nil || out.Status != OutcomeCompleted {
+			t.Fatalf("%v, %v: the finished work would run again", out.Status, err)
+		}
+	})
+}
+
+// slow is a store whose writes take effect after a delay.
+type slow struct {
+	Store
+	delay time.Duration
+}
+
+func (s *slow) Update(ctx context.Context, key Key, change Change) error {
+	time.Sleep(s.delay)
+	return s.Store.Update(ctx, key, change)
+}
+
 // TestOwedResultsAreBounded shows that many large results which the store did not
 // take are not all kept, and that their work is not done again all the same.
 func TestOwedResultsAreBounded(t *testing.T) {

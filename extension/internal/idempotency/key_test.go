@@ -29,12 +29,18 @@ func (n name) equal(other name) bool {
 	return n.scope == other.scope && n.hash == other.hash && slices.Equal(n.parts, other.parts)
 }
 
+// between stands between the parts of a joined pair.
+const between = `","`
+
 var (
 	// The characters that separate, quote and mark in stored keys.
 	drawScope = rapid.OneOf(rapid.Just(""), rapid.StringOfN(rapid.SampledFrom([]rune(`ab"[=~-,é`)), 0, 4, -1),
 		rapid.Just(strings.Repeat("s", idempotency.MaxScopeBytes)))
 	drawPart = rapid.OneOf(
 		rapid.StringOfN(rapid.SampledFrom([]rune("ab\"[]=~-#,\\\x00é")), 1, 8, -1),
+		rapid.Custom(func(t *rapid.T) string { // Parts that look like several.
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", `\`}), 2, 3).Draw(t, "looks"), between)
+		}),
 		rapid.StringN(1, 20, -1),
 		rapid.Custom(func(t *rapid.T) string { // Near the limits, also of what is quoted.
 			unit := rapid.SampledFrom([]string{"a", "\"", "\x00", "[", "~", "é"}).Draw(t, "unit")
@@ -65,7 +71,7 @@ func near(t *rapid.T, n name, key idempotency.Key) name {
 		return s[:i], s[i:]
 	}
 	flat := strings.Join(n.parts, "")
-	switch rapid.IntRange(0, 5).Draw(t, "near") {
+	switch rapid.IntRange(0, 6).Draw(t, "near") {
 	case 0:
 		return name{scope: n.scope, parts: []string{strings.TrimPrefix(key.Partition, n.scope+"#")}}
 	case 1:
@@ -78,6 +84,10 @@ func near(t *rapid.T, n name, key idempotency.Key) name {
 	case 4:
 		scope, rest := cut(key.Partition)
 		return name{scope: scope, parts: []string{strings.TrimPrefix(rest, "#")}}
+	case 5:
+		all := strings.Split(strings.Join(n.parts, between), between)
+		i := rapid.IntRange(0, len(all)).Draw(t, "i")
+		return name{scope: n.scope, parts: []string{strings.Join(all[:i], between), strings.Join(all[i:], between)}}
 	}
 	return drawName.Draw(t, "other")
 }
@@ -88,7 +98,7 @@ func near(t *rapid.T, n name, key idempotency.Key) name {
 func TestKeysNeverMeet(t *testing.T) {
 	for label, sortKey := range map[string]bool{"no sort key": false, "sort key": true} {
 		t.Run(label, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			property := func(t *rapid.T) {
 				keys := idempotency.Keys{SortKey: sortKey, Scope: "default"}
 				a := drawName.Draw(t, "a")
 				keyA, err := a.key(keys)
@@ -114,8 +124,35 @@ func TestKeysNeverMeet(t *testing.T) {
 				if (keyA == keyB) != a.equal(b) {
 					t.Fatalf("%+v is stored as %+v, and %+v as %+v", a, keyA, b, keyB)
 				}
-			})
+			}
+			// A hundred cases, rapid's default, do not find every fault.
+			for range 20 {
+				rapid.Check(t, property)
+			}
 		})
+	}
+}
+
+// Every length of key, quoted or not, stays within the limits under the longest
+// scope.
+func TestKeysOfEveryLengthFit(t *testing.T) {
+	scope := strings.Repeat("s", idempotency.MaxScopeBytes)
+	for _, sortKey := range []bool{false, true} {
+		keys := idempotency.Keys{SortKey: sortKey}
+		for _, unit := range []string{"a", "\"", "\x00", "é"} {
+			for n := 1; n <= idempotency.MaxKeyBytes/len(unit); n++ {
+				part := strings.Repeat(unit, n)
+				for _, parts := range [][]string{{part}, {"[" + part[len(unit):]}, {part, part}} {
+					key, err := keys.Given(&scope, parts...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(key.Partition) > 2048 || len(key.Sort) > 1024 {
+						t.Fatalf("%d times %q in %d parts is stored with %d and %d bytes", n, unit, len(parts), len(key.Partition), len(key.Sort))
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -57,7 +57,10 @@ func inLambda(t *testing.T, set func(*lifecycle.Lifecycle), test func(e *environ
 		synctest.Wait()
 		test(e)
 		select {
-		case <-e.ended:
+		case err := <-e.ended:
+			if err != nil {
+				e.Error(err)
+			}
 		default:
 			e.shutdown("spindown")
 		}
@@ -115,7 +118,7 @@ func (e *environment) claim(req idempotency.AcquireRequest) string {
 // error's type.
 func (e *environment) state(key string) string {
 	e.Helper()
-	rec, err := e.store.Store.Get(e.Context(), idempotency.Key{Partition: key})
+	rec, err := e.store.Get(e.Context(), idempotency.Key{Partition: key})
 	switch {
 	case err != nil:
 		e.Fatal(err)

@@ -214,14 +214,8 @@ func (a Attributes) decode(it item) (rec *idempotency.Record, reference string, 
 	if _, ok := it[a.Expiration]; ok {
 		rec.Expiration = time.Unix(d.number(a.Expiration), 0)
 	}
-	switch _, leased := it[a.InProgressExpiration]; {
-	case leased:
-		if ms := d.number(a.InProgressExpiration); ms != 0 && rec.Status != idempotency.Completed && rec.Status != idempotency.Failed {
-			rec.LeaseExpiresAt = time.UnixMilli(ms)
-		}
-	case rec.Status != idempotency.Completed && rec.Status != idempotency.Failed:
-		// Other software's claim without an end holds until it expires.
-		rec.LeaseExpiresAt = rec.Expiration
+	if rec.Status != idempotency.Completed && rec.Status != idempotency.Failed {
+		rec.LeaseExpiresAt = d.lease(a.InProgressExpiration, rec)
 	}
 	if s := d.text(a.Error); s != "" {
 		rec.Error = new(idempotency.Failure)
@@ -246,6 +240,20 @@ func (a Attributes) decode(it item) (rec *idempotency.Record, reference string, 
 		}
 	}
 	return rec, d.text(a.reference()), d.err
+}
+
+// lease is a claim's end: the zero time for a released one. Other software's claim
+// without an end, or under a status of its own, holds until it expires.
+func (d *decoder) lease(name string, rec *idempotency.Record) time.Time {
+	_, leased := d.item[name]
+	switch ms := d.number(name); {
+	case !leased, ms == 0 && rec.Status != idempotency.InProgress:
+		return rec.Expiration
+	case ms == 0:
+		return time.Time{}
+	default:
+		return time.UnixMilli(ms)
+	}
 }
 
 func (d *decoder) history(name string) []idempotency.Event {

@@ -163,6 +163,7 @@ func TestForeignItems(t *testing.T) {
 		"running, lapsed":                  {map[string]types.AttributeValue{"status": str("INPROGRESS"), "expiration": num("99999999999"), "in_progress_expiration": num("1700000000000")}, idempotency.Grant},
 		"expired":                          {map[string]types.AttributeValue{"status": str("COMPLETED"), "expiration": num("1700000000")}, idempotency.Grant},
 		"a status of the original sample":  {map[string]types.AttributeValue{"status": str("success"), "expiration": num("99999999999")}, idempotency.Wait},
+		"another status, no lease":         {map[string]types.AttributeValue{"status": str("running"), "expiration": num("99999999999"), "in_progress_expiration": num("0")}, idempotency.Wait},
 		"nothing but a key":                {map[string]types.AttributeValue{}, idempotency.Wait},
 		"an expiration that is a fraction": {map[string]types.AttributeValue{"status": str("COMPLETED"), "expiration": num("99999999999.5")}, idempotency.Replay},
 	} {
@@ -177,6 +178,9 @@ func TestForeignItems(t *testing.T) {
 			}
 			if got := idempotency.Decide(rec, now, idempotency.Ask{Secret: "mine"}); got != c.want {
 				t.Fatalf("an acquire would %s, want %s", got, c.want)
+			}
+			if c.want == idempotency.Wait && !rec.LeaseExpiresAt.After(now) {
+				t.Fatalf("a claim that is waited for ends at %v", rec.LeaseExpiresAt)
 			}
 			if c.want != idempotency.Grant {
 				return
