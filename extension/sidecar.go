@@ -108,6 +108,9 @@ func openStore(cfg *config.Config, count *metrics.Metrics) (idempotency.Store, f
 // serve answers calls until stop is called; failed gets an error that ended it
 // earlier.
 func (s *sidecar) serve() (failed <-chan error) {
+	ctx, stop := context.WithCancel(context.Background())
+	s.server.RegisterOnShutdown(stop)
+	go s.engine.RetryOwed(ctx)
 	ended := make(chan error, 1)
 	go func() {
 		if err := s.server.Serve(s.listener); err != http.ErrServerClosed {

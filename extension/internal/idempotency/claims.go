@@ -41,10 +41,12 @@ type claims struct {
 	open       map[string]*openClaim
 	pruneAt    int
 	sequential bool
+	// refusals tells RetryOwed that there is something to do.
+	refusals chan struct{}
 }
 
 func newClaims(now func() time.Time) claims {
-	return claims{now: now, open: map[string]*openClaim{}, pruneAt: pruneAt}
+	return claims{now: now, open: map[string]*openClaim{}, pruneAt: pruneAt, refusals: make(chan struct{}, 1)}
 }
 
 func (c *claims) add(o openClaim) {
@@ -115,6 +117,19 @@ func (c *claims) owe(t token, to ending) {
 	o.owed = &to
 }
 
+// refuse notes that the store did not take the end.
+func (c *claims) refuse(secret string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.open[secret]; o != nil && o.owed != nil {
+		o.owed.refused = true
+		select {
+		case c.refusals <- struct{}{}:
+		default:
+		}
+	}
+}
+
 func (c *claims) requestID(secret string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,6 +193,39 @@ func (e *Engine) Open(pick func(OpenClaim) bool) []OpenClaim {
 	return list
 }
 
+const (
+	// retryOwedFirst and retryOwedMost bound the pause between two tries at ends
+	// that the store did not take.
+	retryOwedFirst = time.Second
+	retryOwedMost  = 30 * time.Second
+)
+
+// RetryOwed writes the ends that handlers asked for and the store did not take,
+// again and again until it does, or until ctx is done. Where the sandbox is
+// frozen between invocations, the next one settles them.
+func (e *Engine) RetryOwed(ctx context.Context) {
+	for {
+		select {
+		case <-e.open.refusals:
+		case <-ctx.Done():
+			return
+		}
+		owed := e.refused()
+		for pause := retryOwedFirst; len(owed) > 0 && ctx.Err() == nil; pause = min(2*pause, retryOwedMost) {
+			waitFor(ctx, nil, pause)
+			try, cancel := context.WithTimeout(ctx, storeTimeout)
+			e.Settle(try, owed, Failure{Type: "Store.Unavailable"}, true)
+			cancel()
+			owed = e.refused()
+		}
+	}
+}
+
+// refused are the claims whose end the store did not take.
+func (e *Engine) refused() []OpenClaim {
+	return e.Open(func(c OpenClaim) bool { return c.claim.owed != nil && c.claim.owed.refused })
+}
+
 // settleWidth is how many claims are settled at once.
 const settleWidth = 32
 
@@ -200,12 +248,13 @@ func (e *Engine) Settle(ctx context.Context, list []OpenClaim, cause Failure, re
 
 func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry bool) {
 	e.open.mu.Lock()
-	t, owed, lease := c.claim.token, c.claim.owed, c.claim.lease
-	e.open.mu.Unlock()
+	t, lease := c.claim.token, c.claim.lease
+	owed := c.claim.owed != nil
 	to := e.failing(t, &cause, retry)
-	if owed != nil {
-		to = *owed
+	if owed {
+		to = *c.claim.owed
 	}
+	e.open.mu.Unlock()
 	err := e.write(ctx, t, to)
 	log := e.opt.Log.With("key_hash", c.KeyHash, "request_id", c.RequestID, "cause", cause.Type, "as", string(to.status))
 	var down *StoreError
@@ -214,6 +263,9 @@ func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry b
 		log.Error("could not settle an open claim; it holds until its lease ends", "lease_expires_at", lease, "error", err)
 		e.opt.Observer.Settled(cause.Type, false)
 		return
+	case err == nil && owed:
+		log.Info("stored the end of a claim, which the store had not taken at first")
+		e.opt.Observer.Settled(cause.Type, true)
 	case err == nil:
 		log.Warn("settled a claim that its handler left open")
 		e.opt.Observer.Settled(cause.Type, true)

@@ -115,6 +115,7 @@ type ending struct {
 	status  Status // Completed, Failed or Released
 	result  []byte
 	omitted bool // the result is not kept
+	refused bool // the store did not take it at first
 	failure *Failure
 }
 
@@ -130,7 +131,9 @@ func (e *Engine) end(ctx context.Context, t token, to ending) (Ended, error) {
 	e.open.owe(t, to)
 	err := e.write(ctx, t, to)
 	var down *StoreError
-	if !errors.As(err, &down) {
+	if errors.As(err, &down) {
+		e.open.refuse(t.secret)
+	} else {
 		e.open.remove(t.secret)
 	}
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,12 +25,21 @@ import (
 // after it was.
 type faulty struct {
 	Store
-	lose string // "", "request" or "answer"
+	mu   sync.Mutex
+	what string // "", "request" or "answer"
+}
+
+// lose makes the next write lose that; it returns what was still to be lost.
+func (f *faulty) lose(what string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.what
+	f.what = what
+	return was
 }
 
 func (f *faulty) write(op string, do func() error) error {
-	lose := f.lose
-	f.lose = ""
+	lose := f.lose("")
 	if lose == "request" {
 		return &StoreError{Op: op, Detail: "lost"}
 	}
@@ -106,11 +117,11 @@ func TestSequences(t *testing.T) {
 			"acquire": func(t *rapid.T) {
 				i := rapid.IntRange(0, n-1).Draw(t, "holder")
 				lease := time.Duration(rapid.IntRange(1, 20).Draw(t, "lease")) * time.Second
-				store.lose = rapid.SampledFrom([]string{"", "", "", "request", "answer"}).Draw(t, "lose")
-				lost := store.lose
+				lost := rapid.SampledFrom([]string{"", "", "", "request", "answer"}).Draw(t, "lose")
+				store.lose(lost)
 				wasLive := live(latest)
 				out, err := engines[i].Acquire(context.Background(), AcquireRequest{Key: key, TTL: time.Second, Deadline: clock.Now().Add(lease)})
-				store.lose = ""
+				store.lose("")
 				if err != nil {
 					var down *StoreError
 					if !errors.As(err, &down) || lost == "" {
@@ -160,11 +171,11 @@ func TestSequences(t *testing.T) {
 				results++
 				result := fmt.Sprint(results)
 				ttl := time.Duration(rapid.IntRange(1, 60).Draw(t, "ttl")) * time.Second
-				store.lose = rapid.SampledFrom([]string{"", "", "request", "answer"}).Draw(t, "lose")
-				lost := store.lose
+				lost := rapid.SampledFrom([]string{"", "", "request", "answer"}).Draw(t, "lose")
+				store.lose(lost)
 				// Any sidecar on the store can end the claim.
 				_, err := engines[rapid.IntRange(0, n-1).Draw(t, "sidecar")].Complete(context.Background(), CompleteRequest{Token: c.token, Result: []byte(result), TTL: ttl})
-				store.lose = ""
+				store.lose("")
 				mine := c == latest
 				var down *StoreError
 				switch {
@@ -234,7 +245,7 @@ func TestOwedEndIsSettledAsTheHandlerSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.lose = "request"
+	store.lose("request")
 	if _, err := e.Complete(t.Context(), CompleteRequest{Token: out.Token, Result: []byte(`"done"`)}); err == nil {
 		t.Fatal("complete without a store succeeded")
 	}
@@ -255,14 +266,14 @@ func TestShutdownDuringComplete(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store.delay = 100 * time.Millisecond
+		store.delay.Store(int64(100 * time.Millisecond))
 		done := make(chan error)
 		go func() {
 			_, err := e.Complete(context.Background(), CompleteRequest{Token: out.Token, Result: []byte(`"done"`)})
 			done <- err
 		}()
 		time.Sleep(50 * time.Millisecond)
-		store.delay = 10 * time.Millisecond
+		store.delay.Store(int64(10 * time.Millisecond))
 		e.Settle(t.Context(), e.Open(func(OpenClaim) bool { return true }), Failure{Type: "Sandbox.Timedout"}, true)
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -276,12 +287,44 @@ func TestShutdownDuringComplete(t *testing.T) {
 // slow is a store whose writes take effect after a delay.
 type slow struct {
 	Store
-	delay time.Duration
+	delay atomic.Int64
 }
 
 func (s *slow) Update(ctx context.Context, key Key, change Change) error {
-	time.Sleep(s.delay)
+	time.Sleep(time.Duration(s.delay.Load()))
 	return s.Store.Update(ctx, key, change)
+}
+
+// TestRetryOwed shows that an end which the store did not take is written when the
+// store is back, without anybody's doing.
+func TestRetryOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{Store: memory.New(time.Now)}
+		e := newEngine(store, time.Now, nil)
+		ctx, stop := context.WithCancel(context.Background())
+		defer stop()
+		go e.RetryOwed(ctx)
+		for round := range 2 {
+			req := ask(time.Now())
+			req.Key.Partition = fmt.Sprint(round)
+			out, err := e.Acquire(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.lose("request")
+			if _, err := e.Complete(t.Context(), CompleteRequest{Token: out.Token, Result: []byte(`"done"`)}); err == nil {
+				t.Fatal("complete without a store succeeded")
+			}
+			store.lose("request") // The first try is lost too.
+			time.Sleep(4 * time.Second)
+			if out, err = e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeCompleted || string(out.Record.Result) != `"done"` {
+				t.Fatalf("round %d: %v, %v", round, out.Status, err)
+			}
+			if n := e.OpenClaims(); n != 0 {
+				t.Fatalf("%d open claims", n)
+			}
+		}
+	})
 }
 
 // TestOwedResultsAreBounded shows that many large results which the store did not
@@ -298,7 +341,7 @@ func TestOwedResultsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store.lose = "request"
+		store.lose("request")
 		if _, err := e.Complete(t.Context(), CompleteRequest{Token: out.Token, Result: large}); err == nil {
 			t.Fatal("complete without a store succeeded")
 		}
@@ -318,7 +361,7 @@ func TestProceedOnStoreError(t *testing.T) {
 	clock := storetest.NewClock()
 	store := &faulty{Store: memory.New(clock.Now)}
 	e := newEngine(store, clock.Now, func(o *Options) { o.ProceedOnStoreError = true })
-	store.lose = "request"
+	store.lose("request")
 	out, err := e.Acquire(t.Context(), ask(clock.Now()))
 	if err != nil || out.Status != OutcomeAcquired || !out.Unprotected {
 		t.Fatalf("%+v, %v", out, err)
@@ -329,7 +372,7 @@ func TestProceedOnStoreError(t *testing.T) {
 		t.Fatalf("%+v, %v", end, err)
 	}
 	// Where the write had been applied, it is completed after all.
-	store.lose = "answer"
+	store.lose("answer")
 	out, err = e.Acquire(t.Context(), ask(clock.Now()))
 	if err != nil || !out.Unprotected {
 		t.Fatalf("%+v, %v", out, err)
