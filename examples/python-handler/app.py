@@ -92,8 +92,8 @@ def acquire(key: list[str], context: Any) -> dict[str, Any]:
 def end(path: str, body: dict[str, Any], context: Any) -> None:
     """Records how the work ended, and never raises: the caller gets the work's own result or error.
 
-    When the store is away, the claim keeps duplicates out until this invocation's deadline, and the sidecar repeats
-    this call when the environment's next invocation begins. When the claim was lost to another run, the record is
+    When the store is away, the claim keeps duplicates out until this invocation's deadline, and the sidecar goes on
+    trying to store this end, when the environment's next invocation begins as well. When the claim was lost to another run, the record is
     that run's. Either way, to raise here would only make Lambda do once more what was done.
     """
     for tries_left in reversed(range(END_TRIES)):
