@@ -42,7 +42,7 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 	case req.Detached && !f.has("lease_ms"):
 		return problemf(BadRequest, "detached needs lease_ms: nothing else tells when the claim ends if nobody ends it")
 	case f.has("lease_ms"):
-		req.Deadline = now.Add(lease)
+		req.Lease = lease
 	case f.has("deadline_ms"):
 		req.Deadline = time.UnixMilli(deadline)
 		switch left := req.Deadline.Sub(now); {
@@ -63,8 +63,8 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if req.Deadline.IsZero() {
-		req.Deadline = a.Deadlines.Deadline(r.Context())
+	if req.Deadline.IsZero() && req.Lease == 0 {
+		req.Lease = a.Deadlines.Deadline(r.Context()).Sub(a.Now())
 	}
 	out, err := a.Engine.Acquire(r.Context(), req)
 	if err != nil {

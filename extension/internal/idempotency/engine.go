@@ -139,8 +139,10 @@ type AcquireRequest struct {
 	Validation string
 	// TTL is how long the outcome is remembered; 0: the engine's default.
 	TTL time.Duration
-	// Deadline is when the claim lapses.
+	// Deadline is when the claim lapses; zero: Lease after it is granted, which may
+	// be long after it was asked for.
 	Deadline time.Time
+	Lease    time.Duration
 	// AnswerBy is when the caller's invocation ends; zero: unknown. The store is
 	// given up on early enough before it.
 	AnswerBy time.Time
@@ -254,8 +256,16 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 	var prev *Record
 	for range contention {
 		rec := e.grant(prev, secret, req)
+		if rec.Free(rec.UpdatedAt) {
+			return Outcome{}, &StoreError{Op: "acquire", Detail: "the deadline passed before the store had granted the claim"}
+		}
 		err := e.store.Put(ctx, rec, Condition{Prev: prev, Now: rec.UpdatedAt})
 		if err == nil {
+			if rec.Free(e.opt.Now()) {
+				// The store took longer than the lease: the claim may be another's by now.
+				prev = rec
+				continue
+			}
 			return e.granted(rec, req, token{}), nil
 		}
 		var met *ConditionError
@@ -306,11 +316,15 @@ func (e *Engine) inProgress(rec *Record, now time.Time) Outcome {
 // none is known.
 func (e *Engine) grant(prev *Record, secret string, req AcquireRequest) *Record {
 	now := e.opt.Now().Truncate(time.Millisecond)
+	lapses := req.Deadline
+	if lapses.IsZero() {
+		lapses = now.Add(req.Lease)
+	}
 	rec := &Record{
 		Key:            req.Key,
 		Status:         InProgress,
-		LeaseExpiresAt: req.Deadline.Truncate(time.Millisecond),
-		Expiration:     expiry(req.Deadline, req.TTL),
+		LeaseExpiresAt: lapses.Truncate(time.Millisecond),
+		Expiration:     expiry(lapses, req.TTL),
 		Secret:         secret,
 		Fence:          now.UnixMilli(),
 		Attempt:        1,

@@ -290,9 +290,40 @@ type slow struct {
 	delay atomic.Int64
 }
 
+func (s *slow) Put(ctx context.Context, rec *Record, when Condition) error {
+	time.Sleep(time.Duration(s.delay.Load()))
+	return s.Store.Put(ctx, rec, when)
+}
+
 func (s *slow) Update(ctx context.Context, key Key, change Change) error {
 	time.Sleep(time.Duration(s.delay.Load()))
 	return s.Store.Update(ctx, key, change)
+}
+
+// TestStoreSlowerThanTheLease shows that no claim is granted that has lapsed by
+// the time its holder hears of it.
+func TestStoreSlowerThanTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: memory.New(time.Now)}
+		store.delay.Store(int64(2 * time.Second))
+		e := newEngine(store, time.Now, nil)
+		req := ask(time.Now())
+		req.Deadline, req.Lease = time.Time{}, 1500*time.Millisecond
+		out, err := e.Acquire(t.Context(), req)
+		if err == nil {
+			t.Fatalf("%v with %v left", out.Status, time.Until(out.Record.LeaseExpiresAt))
+		}
+		store.delay.Store(int64(time.Second))
+		if out, err = e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeAcquired || !time.Now().Before(out.Record.LeaseExpiresAt) {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		req = ask(time.Now())
+		req.Key.Partition, req.Deadline = "by deadline", time.Now().Add(500*time.Millisecond)
+		var down *StoreError
+		if _, err = e.Acquire(t.Context(), req); !errors.As(err, &down) {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestRetryOwed shows that an end which the store did not take is written when the

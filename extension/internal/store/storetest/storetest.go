@@ -729,6 +729,19 @@ func waiting(w *world) {
 	})
 	w.acquire(e, ask("freed"), idempotency.OutcomeAcquired)
 
+	// A lease counts from the grant, not from the call: whoever waited has all of it.
+	first = w.acquire(e, ask("longer than the lease"), idempotency.OutcomeAcquired)
+	time.AfterFunc(400*time.Millisecond, func() {
+		if _, err := e.Fail(context.Background(), idempotency.FailRequest{Token: first.Token, Retry: true}); err != nil {
+			w.Error(err)
+		}
+	})
+	brief := ask("longer than the lease")
+	brief.Deadline, brief.Lease = time.Time{}, 300*time.Millisecond
+	if left := w.acquire(e, brief, idempotency.OutcomeAcquired).Record.LeaseExpiresAt.Sub(now()); left <= 0 {
+		w.Fatalf("the claim was granted %v after it lapsed", -left)
+	}
+
 	short := ask("k2")
 	w.acquire(e, short, idempotency.OutcomeAcquired)
 	short.Wait = 100 * time.Millisecond
