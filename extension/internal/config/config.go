@@ -179,10 +179,20 @@ func unknown(env map[string]string) (wrong []error) {
 		if !strings.HasPrefix(name, Prefix) || slices.Contains(names, name) {
 			continue
 		}
-		nearest := slices.MinFunc(names, func(a, b string) int { return distance(a, name) - distance(b, name) })
-		wrong = append(wrong, fmt.Errorf("%s is not a setting; did you mean %s? (lambda-idempotency --help lists all)", name, nearest))
+		wrong = append(wrong, fmt.Errorf("%s is not a setting; did you mean %s? (lambda-idempotency --help lists all)", name, nearest(name, names)))
 	}
 	return wrong
+}
+
+// nearest is the name that was probably meant: one that was cut short, else the
+// one with the fewest edits.
+func nearest(name string, names []string) string {
+	for _, n := range names {
+		if strings.HasPrefix(n, name+"_") {
+			return n
+		}
+	}
+	return slices.MinFunc(names, func(a, b string) int { return distance(a, name) - distance(b, name) })
 }
 
 // distance is the number of single-byte edits between two names.

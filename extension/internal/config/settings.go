@@ -115,6 +115,8 @@ func store(c *Config, v string) error {
 	kind, path, _ := strings.Cut(v, ":")
 	switch {
 	case v == StoreDynamoDB, v == StoreMemory:
+	case kind == StoreFile && strings.HasPrefix(path, "~"):
+		return errors.New("a quoted ~ stays as it is; name the file in full, as in file:/tmp/records.db")
 	case kind == StoreFile && path != "":
 	case kind == StoreFile:
 		return errors.New("name the file, as in file:/tmp/records.db")

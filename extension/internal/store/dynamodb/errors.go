@@ -90,7 +90,14 @@ func (s *Store) failed(op string, last *attempts, err error) error {
 }
 
 func (s *Store) unreached(cause error) string {
+	text := cause.Error()
 	switch {
+	// Without credentials the SDK asks the instance metadata service, whose answer,
+	// or silence, is not DynamoDB's.
+	case strings.Contains(text, "get credentials"), strings.Contains(text, "get identity"), strings.Contains(text, "no EC2 IMDS role found"):
+		return "there are no AWS credentials; in Lambda give the function a role, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+	case strings.Contains(text, "parse uri"), strings.Contains(text, "unsupported protocol scheme"):
+		return "AWS_ENDPOINT_URL_DYNAMODB is not a URL; write it in full, as in http://127.0.0.1:8000"
 	case errors.Is(cause, context.DeadlineExceeded):
 		return "DynamoDB did not answer in time; try again"
 	case errors.Is(cause, context.Canceled):
@@ -100,10 +107,7 @@ func (s *Store) unreached(cause error) string {
 	if errors.As(cause, &answer) && answer.HTTPStatusCode() != 0 {
 		return fmt.Sprintf("what answered in DynamoDB's place sent HTTP %d; try again, or see AWS_ENDPOINT_URL_DYNAMODB and HTTPS_PROXY", answer.HTTPStatusCode())
 	}
-	text := cause.Error()
 	switch {
-	case strings.Contains(text, "failed to refresh cached credentials"), strings.Contains(text, "no EC2 IMDS role found"), strings.Contains(text, "get identity"):
-		return "there are no AWS credentials; in Lambda give the function a role, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	case strings.Contains(text, "Region"):
 		return "no AWS region is set; set AWS_REGION"
 	case strings.Contains(text, "awaiting response headers"):

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
@@ -94,6 +95,7 @@ func newClient(opt Options) (*dynamodb.Client, error) {
 		cfg.RetryMaxAttempts = maxAttempts
 	}
 	attempts := cfg.RetryMaxAttempts
+	cfg.Logger = logging.Nop{} // What it would say is told with the call's error.
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = attempts

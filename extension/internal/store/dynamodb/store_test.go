@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -260,6 +261,36 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an endpoint that is no URL", func(t *testing.T) {
+		t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:9")
+		s := dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes()})
+		var down *idempotency.StoreError
+		if err := s.Ping(t.Context()); !errors.As(err, &down) || !strings.Contains(down.Detail, "AWS_ENDPOINT_URL_DYNAMODB is not a URL") {
+			t.Fatal(err)
+		}
+	})
+	t.Run("no credentials", func(t *testing.T) {
+		t.Setenv("AWS_ACCESS_KEY_ID", "")
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+		t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+		t.Setenv("HOME", t.TempDir())
+		s := dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes()})
+		var down *idempotency.StoreError
+		if err := s.Ping(t.Context()); !errors.As(err, &down) || !strings.Contains(down.Detail, "there are no AWS credentials") {
+			t.Fatal(err)
+		}
+		// The metadata service does not answer until the call's time is up.
+		silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		defer silent.Close()
+		t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.URL)
+		s = dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes()})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := s.Ping(ctx); !errors.As(err, &down) || !strings.Contains(down.Detail, "there are no AWS credentials") {
+			t.Fatal(err)
+		}
+	})
 	t.Run("no such table, from the engine", func(t *testing.T) {
 		s := dynamodb.New(dynamodb.Options{Table: "absent", Attributes: dynamodb.DefaultAttributes()})
 		var down *idempotency.StoreError

@@ -50,9 +50,14 @@ func TestOpenErrors(t *testing.T) {
 	if err := os.WriteFile(foreign, []byte(strings.Repeat("not a database\n", 5000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	small := filepath.Join(dir, "small.txt")
+	if err := os.WriteFile(small, []byte("not a database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct{ path, want string }{
 		"held by another": {inUse, "in use by another process"},
 		"another format":  {foreign, "is not a record file"},
+		"too small":       {small, "is not a record file"},
 		"a folder":        {dir, "cannot open"},
 		"below a file":    {filepath.Join(foreign, "x"), "cannot make the folder"},
 	} {
