@@ -3,6 +3,7 @@ package canon
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 )
 
 // Append appends the canonical text of v, which the package comment defines.
@@ -70,6 +71,27 @@ func (w *writer) value(v Value) {
 		w.flush(w.buf)
 		w.buf = w.buf[:0]
 	}
+}
+
+// NullMembers names the members of a list (by position, from 0) or an object that
+// are null.
+func NullMembers(v Value) []string {
+	var names []string
+	switch x := v.data.(type) {
+	case []Value:
+		for i, item := range x {
+			if item.data == nil {
+				names = append(names, strconv.Itoa(i))
+			}
+		}
+	case object:
+		for _, m := range x {
+			if m.value.data == nil {
+				names = append(names, m.name)
+			}
+		}
+	}
+	return names
 }
 
 // Missing reports whether v selects nothing, and so is no key: null, "", [],

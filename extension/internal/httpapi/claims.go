@@ -181,12 +181,15 @@ func (a *api) selected(f *fields) (string, error) {
 		}
 	}
 	if text != "" {
-		expression, err := a.selections.compile(text)
+		selection, err := a.selections.compile(text)
 		if err != nil {
 			return "", problemf(BadRequest, "%s: %v; correct the expression", from, err)
 		}
-		if event, err = expression.Select(event); err != nil {
+		if event, err = selection.expression.Select(event); err != nil {
 			return "", problemf(KeyInvalid, "%s cannot be applied to this event: %v; correct the expression or the event", from, err)
+		}
+		if !canon.Missing(event) {
+			selection.warn(a.Log, event)
 		}
 	}
 	if canon.Missing(event) {

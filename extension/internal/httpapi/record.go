@@ -5,11 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
 
@@ -122,37 +120,4 @@ func (a *api) getHealth(w http.ResponseWriter, r *http.Request) error {
 	}
 	send(w, http.StatusOK, "application/json", newObject().text("status", "ok"))
 	return nil
-}
-
-// maxSelections is how many compiled expressions are kept. A function has a few.
-const maxSelections = 64
-
-// selections keeps compiled expressions.
-type selections struct {
-	mu   sync.Mutex
-	list []selection // the latest used last
-}
-
-type selection struct {
-	text       string
-	expression *canon.Expression
-}
-
-func (s *selections) compile(text string) (*canon.Expression, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.list, func(k selection) bool { return k.text == text }); i >= 0 {
-		used := s.list[i]
-		s.list = append(slices.Delete(s.list, i, i+1), used)
-		return used.expression, nil
-	}
-	e, err := canon.Compile(text)
-	if err != nil {
-		return nil, err
-	}
-	if len(s.list) >= maxSelections {
-		s.list = slices.Delete(s.list, 0, 1)
-	}
-	s.list = append(s.list, selection{text, e})
-	return e, nil
 }
