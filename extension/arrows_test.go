@@ -17,7 +17,7 @@ var arrows = map[string][]string{
 	"internal/idempotency":    {"internal/canon"},
 	"internal/store/memory":   {"internal/idempotency"},
 	"internal/store/file":     {"internal/idempotency"},
-	"internal/store/dynamodb": {"internal/idempotency"},
+	"internal/store/dynamodb": {"internal/canon", "internal/idempotency"},
 	"internal/metrics":        {"internal/idempotency"},
 	"internal/extapi":         {},
 	"internal/lifecycle":      {"internal/extapi", "internal/idempotency"},

@@ -23,9 +23,12 @@ type openClaim struct {
 const pruneAt = 1024
 
 // owedMost bounds the results that are kept for ends which the store has not
-// taken, in bytes. A result beyond it is left out, so that the work is known to be
-// done all the same.
-const owedMost = 16 << 20
+// taken, in bytes, and owedCount the ends. A result beyond it is left out, so that
+// the work is known to be done all the same; an end beyond it is not kept.
+const (
+	owedMost  = 16 << 20
+	owedCount = 1000
+)
 
 // sameRequest is the age from which an open claim with the request id of an
 // acquire belongs to an earlier invocation: Lambda repeats an asynchronous
@@ -33,64 +36,78 @@ const owedMost = 16 << 20
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 const sameRequest = 30 * time.Second
 
-// claims notes what is open, by secret.
+// claims notes what is open.
 type claims struct {
 	now func() time.Time
 
 	mu         sync.Mutex
-	open       map[string]*openClaim
+	open       map[claimID]*openClaim
 	pruneAt    int
 	sequential bool
+	// owed and owedBytes count the ends that are kept, and their results' bytes.
+	owed      int
+	owedBytes int
 	// refusals tells RetryOwed that there is something to do.
 	refusals chan struct{}
 }
 
 func newClaims(now func() time.Time) claims {
-	return claims{now: now, open: map[string]*openClaim{}, pruneAt: pruneAt, refusals: make(chan struct{}, 1)}
+	return claims{now: now, open: map[claimID]*openClaim{}, pruneAt: pruneAt, refusals: make(chan struct{}, 1)}
 }
 
 func (c *claims) add(o openClaim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.open[o.token.secret]; known {
+	if _, known := c.open[o.token.id()]; known {
 		return // A repeated acquire: the claim is as old as it was.
 	}
 	o.acquired = c.now()
 	o.ended = make(chan struct{})
-	c.open[o.token.secret] = &o
+	c.open[o.token.id()] = &o
 	if len(c.open) >= c.pruneAt {
 		c.prune()
 		c.pruneAt = max(pruneAt, 2*len(c.open))
 	}
 }
 
-// prune drops the lapsed claims to which nothing is owed.
+// prune drops the lapsed claims to which nothing is owed, or of which the store
+// may never have heard.
 func (c *claims) prune() {
 	now := c.now()
 	for _, o := range c.open {
-		if o.owed == nil && !now.Before(o.lease) {
+		if (o.owed == nil || o.token.unprotected) && !now.Before(o.lease) {
 			c.drop(o)
 		}
 	}
 }
 
+// forget drops the end that is owed to a claim.
+func (c *claims) forget(o *openClaim) {
+	if o.owed != nil {
+		c.owed--
+		c.owedBytes -= len(o.owed.result)
+		o.owed = nil
+	}
+}
+
 func (c *claims) drop(o *openClaim) {
-	delete(c.open, o.token.secret)
+	c.forget(o)
+	delete(c.open, o.token.id())
 	close(o.ended)
 }
 
-func (c *claims) remove(secret string) {
+func (c *claims) remove(id claimID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.open[secret]; o != nil {
+	if o := c.open[id]; o != nil {
 		c.drop(o)
 	}
 }
 
-func (c *claims) renewed(secret string, lease time.Time) {
+func (c *claims) renewed(id claimID, lease time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.open[secret]; o != nil {
+	if o := c.open[id]; o != nil {
 		o.lease = lease
 	}
 }
@@ -100,28 +117,28 @@ func (c *claims) renewed(secret string, lease time.Time) {
 func (c *claims) owe(t token, to ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.open[t.secret]
+	o := c.open[t.id()]
 	if o == nil {
 		return
 	}
-	kept := 0
-	for _, other := range c.open {
-		if other != o && other.owed != nil {
-			kept += len(other.owed.result)
-		}
+	c.forget(o)
+	if c.owed >= owedCount {
+		return
 	}
-	if kept+len(to.result) > owedMost {
+	if c.owedBytes+len(to.result) > owedMost {
 		to.result, to.omitted = nil, true
 	}
+	c.owed++
+	c.owedBytes += len(to.result)
 	o.token.ttl = t.ttl
 	o.owed = &to
 }
 
 // refuse notes that the store did not take the end.
-func (c *claims) refuse(secret string) {
+func (c *claims) refuse(id claimID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.open[secret]; o != nil && o.owed != nil {
+	if o := c.open[id]; o != nil && o.owed != nil {
 		o.owed.refused = true
 		select {
 		case c.refusals <- struct{}{}:
@@ -130,10 +147,10 @@ func (c *claims) refuse(secret string) {
 	}
 }
 
-func (c *claims) requestID(secret string) string {
+func (c *claims) requestID(id claimID) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.open[secret]; o != nil {
+	if o := c.open[id]; o != nil {
 		return o.requestID
 	}
 	return ""
@@ -153,7 +170,7 @@ func (c *claims) count() int {
 func (c *claims) leftBehind(rec *Record, requestID string) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.open[rec.Secret]
+	o := c.open[claimID{rec.Secret, rec.Fence}]
 	if !c.sequential || o == nil || o.requestID == "" || requestID == "" {
 		return nil
 	}
@@ -271,5 +288,5 @@ func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry b
 		e.opt.Observer.Settled(cause.Type, true)
 	default: // Ended or taken over meanwhile: nothing was left to settle.
 	}
-	e.open.remove(t.secret)
+	e.open.remove(t.id())
 }

@@ -25,6 +25,9 @@ const (
 	Replay Verdict = "replay"
 	// Report: the work failed for good.
 	Report Verdict = "report"
+	// Exhaust: the last attempt that is allowed lapsed; that becomes a failure for
+	// good, and is told.
+	Exhaust Verdict = "exhaust"
 	// Wait: another claim is held.
 	Wait Verdict = "wait"
 	// Mismatch: the key was used with another payload.
@@ -39,16 +42,21 @@ func Decide(rec *Record, now time.Time, ask Ask) Verdict {
 	switch {
 	case rec == nil || rec.Expired(now):
 		return Grant
-	case rec.Free(now):
-		return decideFree(rec, ask)
+	case rec.Free(now) && !exhausted(rec, ask):
+		if rec.released() && rec.Secret == ask.Secret && rec.Secret != "" {
+			return Spent
+		}
+		return Grant
 	case rec.Validation != "" && ask.Validation != "" && rec.Validation != ask.Validation:
 		return Mismatch
 	}
-	switch rec.Status {
-	case Completed:
+	switch {
+	case rec.Status == Completed:
 		return Replay
-	case Failed:
+	case rec.Status == Failed:
 		return Report
+	case rec.Free(now):
+		return Exhaust
 	}
 	// A status that is not ours was written by other software: give way to it,
 	// as to any claim, until the record expires.
@@ -58,14 +66,8 @@ func Decide(rec *Record, now time.Time, ask Ask) Verdict {
 	return Wait
 }
 
-// decideFree is Decide for a released or lapsed claim. A free key takes a new
-// payload: what ran before it left no outcome that the payload could contradict.
-func decideFree(rec *Record, ask Ask) Verdict {
-	switch {
-	case rec.released() && rec.Secret == ask.Secret && rec.Secret != "":
-		return Spent
-	case ask.MaxAttempts > 0 && rec.Attempt >= ask.MaxAttempts:
-		return Report
-	}
-	return Grant
+// exhausted tells whether a free claim was the last attempt. The asker's own claim
+// that lapsed before it heard of it was none.
+func exhausted(rec *Record, ask Ask) bool {
+	return ask.MaxAttempts > 0 && rec.Attempt >= ask.MaxAttempts && (rec.Secret == "" || rec.Secret != ask.Secret)
 }

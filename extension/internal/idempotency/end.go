@@ -106,7 +106,7 @@ func (e *Engine) Renew(ctx context.Context, text string, until time.Time) (Renew
 		}
 		return Renewed{}, err
 	}
-	e.open.renewed(t.secret, until)
+	e.open.renewed(t.id(), until)
 	return Renewed{LeaseExpiresAt: until}, nil
 }
 
@@ -132,9 +132,9 @@ func (e *Engine) end(ctx context.Context, t token, to ending) (Ended, error) {
 	err := e.write(ctx, t, to)
 	var down *StoreError
 	if errors.As(err, &down) {
-		e.open.refuse(t.secret)
+		e.open.refuse(t.id())
 	} else {
-		e.open.remove(t.secret)
+		e.open.remove(t.id())
 	}
 	if err != nil {
 		if t.unprotected {
@@ -156,7 +156,7 @@ func (e *Engine) write(ctx context.Context, t token, to ending) error {
 		change.Status = InProgress // With no lease: free to take.
 	}
 	if e.opt.History > 0 {
-		change.Event = &Event{At: now, Status: to.status, RequestID: e.open.requestID(t.secret)}
+		change.Event = &Event{At: now, Status: to.status, RequestID: e.open.requestID(t.id())}
 		if to.failure != nil {
 			change.Event.Detail = cut(to.failure.Message, maxEventDetail)
 		}
@@ -166,7 +166,7 @@ func (e *Engine) write(ctx context.Context, t token, to ending) error {
 	if !errors.As(err, &met) {
 		return err
 	}
-	if rec := met.Stored; rec != nil && rec.Secret == t.secret && endedAs(rec) == to.status {
+	if rec := met.Stored; rec != nil && t.names(rec) && endedAs(rec) == to.status {
 		return nil // Own echo, or a repeated call: it ended just so.
 	}
 	return refusal(met.Stored, t)
@@ -185,7 +185,7 @@ func refusal(rec *Record, t token) error {
 	switch {
 	case rec == nil:
 		return &RefusedError{ErrClaimUnknown, "the claim's record is gone: it expired, or was deleted from the table"}
-	case rec.Secret == t.secret:
+	case t.names(rec):
 		return &RefusedError{ErrClaimLost, fmt.Sprintf("this claim was ended already, as %s at %s", endedAs(rec), rec.UpdatedAt.UTC().Format(time.RFC3339Nano))}
 	}
 	return &RefusedError{ErrClaimLost, fmt.Sprintf("the claim lapsed and request %s took the key (fence %d); this run's outcome was not stored", cmp.Or(rec.RequestID, "unknown"), rec.Fence)}

@@ -38,6 +38,7 @@ const (
 	storeTimeoutLeast = 100 * time.Millisecond
 	// waitPollFirst and waitPollMost bound the pause between two looks at a
 	// claim that an acquire waits for.
+	waitPollLeast = time.Millisecond
 	waitPollFirst = 25 * time.Millisecond
 	waitPollMost  = time.Second
 	// settleWait is how long an acquire waits for the release of a claim that
@@ -186,7 +187,9 @@ func (e *Engine) Acquire(ctx context.Context, req AcquireRequest) (Outcome, erro
 	}
 	out, err := e.acquire(ctx, secret, req)
 	var down *StoreError
-	if errors.As(err, &down) && e.opt.ProceedOnStoreError {
+	// Never against the store's own word: a record that was seen may be of work that
+	// is running or done.
+	if errors.As(err, &down) && e.opt.ProceedOnStoreError && !down.Seen {
 		e.opt.Observer.Unprotected()
 		e.opt.Log.Warn("the store did not answer; the work runs without protection because IDEMPOTENCY_ON_STORE_ERROR is proceed",
 			"key_hash", KeyHash(req.Key), "request_id", req.RequestID, "error", down)
@@ -214,23 +217,34 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 	}
 	until := start.Add(wait)
 	pause := waitPollFirst
+	var held Outcome // what was last seen
 	for first := true; ; first = false {
 		out, err := e.acquireOnce(ctx, secret, req)
-		if err != nil || out.Status != OutcomeInProgress {
+		var down *StoreError
+		switch {
+		case errors.As(err, &down) && !first:
+			return held, nil
+		case err != nil || out.Status != OutcomeInProgress:
 			return out, err
 		}
+		held = out
 		if settled := e.open.leftBehind(out.Record, req.RequestID); first && settled != nil {
 			if waitFor(ctx, settled, settleWait) {
 				continue
 			}
 		}
 		now := e.opt.Now()
-		left := min(until.Sub(now), out.Record.LeaseExpiresAt.Sub(now)+time.Millisecond)
 		if !now.Before(until) || ctx.Err() != nil {
 			return out, nil //nolint:nilerr // A caller that went away is answered like one that waited long enough.
 		}
-		jittered := pause/2 + rand.N(pause/2+1)
-		waitFor(ctx, nil, max(min(jittered, left), time.Millisecond))
+		next := now.Add(pause/2 + rand.N(pause/2+1))
+		if lapses := out.Record.LeaseExpiresAt; lapses.After(now) && lapses.Before(next) {
+			next = lapses.Add(time.Millisecond)
+		}
+		if until.Before(next) {
+			next = until
+		}
+		waitFor(ctx, nil, max(next.Sub(now), waitPollLeast))
 		pause = min(pause*2, waitPollMost)
 	}
 }
@@ -281,7 +295,18 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 		case Replay:
 			return Outcome{Status: OutcomeCompleted, Record: met.Stored}, nil
 		case Report:
-			return Outcome{Status: OutcomeFailed, Record: reported(met.Stored)}, nil
+			return Outcome{Status: OutcomeFailed, Record: met.Stored}, nil
+		case Exhaust:
+			final := e.exhausted(met.Stored, now, req.TTL)
+			err := e.store.Put(ctx, final, Condition{Prev: met.Stored})
+			var down *StoreError
+			if errors.As(err, &down) {
+				down.Seen = true
+				return Outcome{}, down
+			}
+			if err == nil {
+				return Outcome{Status: OutcomeFailed, Record: final}, nil
+			}
 		case Mismatch:
 			return Outcome{}, &RefusedError{ErrPayloadMismatch, fmt.Sprintf("the key was used with another payload at %s (request %s); use a new key for new work, or send the same payload", met.Stored.CreatedAt.UTC().Format(time.RFC3339), cmp.Or(met.Stored.RequestID, "unknown"))}
 		case Spent:
@@ -290,21 +315,23 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 			return e.inProgress(met.Stored, now), nil
 		}
 	}
-	return Outcome{}, &StoreError{Op: "acquire", Throttled: true, Detail: "the key changes hands faster than it can be claimed; try again"}
+	return Outcome{}, &StoreError{Op: "acquire", Throttled: true, Seen: true, Detail: "the key changes hands faster than it can be claimed; try again"}
 }
 
-// reported is the record of a final failure as it is told. A claim that lapsed
-// at its last attempt has no failure of its own.
-func reported(rec *Record) *Record {
-	if rec.Status == Failed {
-		return rec
-	}
-	rec = rec.Clone()
+// exhausted makes a claim that lapsed, or was released, at its last attempt a
+// failure for good, so that no late word of its holder changes what was told.
+func (e *Engine) exhausted(rec *Record, now time.Time, ttl time.Duration) *Record {
+	now = now.Truncate(time.Millisecond)
+	final := rec.Clone()
 	if !rec.released() || rec.Error == nil {
-		rec.UpdatedAt = rec.LeaseExpiresAt
-		rec.Error = &Failure{Type: "Claim.Lapsed", Message: fmt.Sprintf("attempt %d, the last that IDEMPOTENCY_MAX_ATTEMPTS allows, ended without an answer", rec.Attempt)}
+		final.Error = &Failure{Type: "Claim.Lapsed", Message: fmt.Sprintf("attempt %d, the last that IDEMPOTENCY_MAX_ATTEMPTS allows, ended without an answer", rec.Attempt)}
 	}
-	return rec
+	final.Status, final.LeaseExpiresAt = Failed, time.Time{}
+	final.UpdatedAt, final.Expiration = now, expiry(now, ttl)
+	if e.opt.History > 0 {
+		final.History = append(final.History, Event{At: now, Status: Failed, Detail: cut(final.Error.Message, maxEventDetail), RequestID: rec.RequestID})
+	}
+	return final
 }
 
 func (e *Engine) inProgress(rec *Record, now time.Time) Outcome {
@@ -342,10 +369,15 @@ func (e *Engine) grant(prev *Record, secret string, req AcquireRequest) *Record 
 		rec.Error = prev.Error
 		rec.CreatedAt = prev.CreatedAt
 		rec.History = prev.History
+		if prev.Secret == secret {
+			// The asker's own claim lapsed before its answer came: it is the same run.
+			rec.Attempt = prev.Attempt
+			rec.History = prev.History[:max(0, len(prev.History)-1)]
+		}
 	}
 	if e.opt.History > 0 {
 		detail := ""
-		if prev != nil && prev.Status == InProgress && !prev.released() && rec.Attempt > 1 {
+		if prev != nil && prev.Status == InProgress && !prev.released() && prev.Secret != secret && rec.Attempt > 1 {
 			detail = "took over a lapsed claim"
 		}
 		rec.History = append(rec.History[:len(rec.History):len(rec.History)],

@@ -416,6 +416,70 @@ func TestProceedOnStoreError(t *testing.T) {
 	}
 }
 
+// TestProceedNotAgainstTheRecord shows that work which the store has shown to be
+// running or done is not run because the store fails afterwards.
+func TestProceedNotAgainstTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{Store: memory.New(time.Now)}
+		e := newEngine(store, time.Now, func(o *Options) { o.ProceedOnStoreError = true })
+		if _, err := e.Acquire(t.Context(), ask(time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(10*time.Millisecond, func() { store.lose("request") }) // The first poll is lost.
+		req := ask(time.Now())
+		req.Wait = 5 * time.Second
+		if out, err := e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeInProgress {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		seen := newEngine(unreadable{}, time.Now, func(o *Options) { o.ProceedOnStoreError = true })
+		var down *StoreError
+		if out, err := seen.Acquire(t.Context(), ask(time.Now())); !errors.As(err, &down) {
+			t.Fatalf("%+v, %v", out, err)
+		}
+	})
+}
+
+// unreadable is a store that has a record and cannot read all of it.
+type unreadable struct{ Store }
+
+func (unreadable) Put(context.Context, *Record, Condition) error {
+	return &StoreError{Op: "put", Detail: "its result cannot be read", Seen: true}
+}
+
+// TestWaitingForOtherSoftware shows that a claim without an end of ours is asked
+// for now and then, not all the time.
+func TestWaitingForOtherSoftware(t *testing.T) {
+	for name, lease := range map[string]time.Time{"never ends": time.Unix(1<<40, 0), "ended": time.Unix(1, 0), "has no end": {}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &counting{Store: memory.New(time.Now)}
+			rec := &Record{Key: Key{Partition: "k"}, Status: "running", Expiration: time.Now().Add(time.Hour), LeaseExpiresAt: lease}
+			if err := store.Put(t.Context(), rec, Condition{Now: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+			store.puts = 0
+			e := newEngine(store, time.Now, nil)
+			req := ask(time.Now())
+			req.Wait = 10 * time.Second
+			if out, err := e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeInProgress {
+				t.Fatalf("%s: %+v, %v", name, out, err)
+			}
+			if store.puts > 40 {
+				t.Fatalf("%s: the store was asked %d times in 10s", name, store.puts)
+			}
+		})
+	}
+}
+
+type counting struct {
+	Store
+	puts int
+}
+
+func (c *counting) Put(ctx context.Context, rec *Record, when Condition) error {
+	c.puts++
+	return c.Store.Put(ctx, rec, when)
+}
+
 func TestDisabled(t *testing.T) {
 	clock := storetest.NewClock()
 	e := newEngine(nil, clock.Now, func(o *Options) { o.Disabled = true })

@@ -44,6 +44,9 @@ type StoreError struct {
 	Throttled bool
 	// Detail is one sentence for the caller: what is wrong and the mend.
 	Detail string
+	// Seen tells that the store had shown a record of the key before it failed, so
+	// that the work may be running or done.
+	Seen bool
 	// Err is the cause.
 	Err error
 }
@@ -103,9 +106,11 @@ type Change struct {
 	Event *Event
 }
 
-// Holds tells whether the claim that the change names is still held.
+// Holds tells whether the claim that the change names is still held. A client
+// token that is used anew makes the same secret again, under a higher fence.
 func (c Change) Holds(stored *Record) bool {
-	return stored != nil && stored.Secret == c.Secret && stored.Status == InProgress && !stored.LeaseExpiresAt.IsZero()
+	return stored != nil && stored.Secret == c.Secret && stored.Fence == c.Fence &&
+		stored.Status == InProgress && !stored.LeaseExpiresAt.IsZero()
 }
 
 // Apply returns the record after the change; stored is left as it was.

@@ -30,6 +30,18 @@ type token struct {
 	unstored bool
 }
 
+// claimID names a claim: a secret is made anew from a client token that is used
+// again, the fence is not.
+type claimID struct {
+	secret string
+	fence  int64
+}
+
+func (t token) id() claimID { return claimID{t.secret, t.fence} }
+
+// names tells whether the token's claim is the one on the record.
+func (t token) names(rec *Record) bool { return t.id() == claimID{rec.Secret, rec.Fence} }
+
 const (
 	tokenVersion     = 1
 	flagUnprotected  = 1

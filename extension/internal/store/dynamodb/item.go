@@ -86,7 +86,9 @@ func (a Attributes) encode(rec *idempotency.Record) item {
 	it := a.key(rec.Key)
 	it[a.Status] = text(string(rec.Status))
 	it[a.Expiration] = number(rec.Expiration.Unix())
-	it[a.InProgressExpiration] = millis(rec.LeaseExpiresAt)
+	if rec.Status == idempotency.InProgress {
+		it[a.InProgressExpiration] = millis(rec.LeaseExpiresAt)
+	}
 	it[a.Token] = text(rec.Secret)
 	it[a.Fence] = number(rec.Fence)
 	it[a.Attempt] = number(int64(rec.Attempt))
@@ -227,12 +229,8 @@ func (a Attributes) decode(it item) (rec *idempotency.Record, reference string, 
 	if v, ok := it[a.omitted()].(*types.AttributeValueMemberBOOL); ok {
 		rec.ResultOmitted = v.Value
 	}
-	switch v := it[a.Data].(type) {
-	case nil:
-	case *types.AttributeValueMemberS:
-		rec.Result = []byte(v.Value)
-	default:
-		d.wrong(a.Data, "a string")
+	if v, ok := it[a.Data]; ok {
+		rec.Result = resultOf(v)
 	}
 	if v, ok := it[a.compressed()].(*types.AttributeValueMemberB); ok {
 		if rec.Result, err = expand(v.Value); err != nil {

@@ -154,18 +154,32 @@ func (s *Store) getItem(ctx context.Context, op string, key idempotency.Key) (it
 	return out.Item, nil
 }
 
-// record makes an item a record, with its result wherever that is.
-func (s *Store) record(ctx context.Context, op string, it item) (*idempotency.Record, error) {
+// outline makes an item a record, but for a result in an item of its own.
+func (s *Store) outline(_ context.Context, op string, it item) (*idempotency.Record, error) {
+	rec, _, err := s.decode(op, it)
+	return rec, err
+}
+
+func (s *Store) decode(op string, it item) (*idempotency.Record, string, error) {
 	rec, reference, err := s.opt.Attributes.decode(it)
 	if err != nil {
-		return nil, &idempotency.StoreError{Op: op, Detail: "the item of this key in table " + s.opt.Table + " cannot be read: " + err.Error() + "; see that no other software writes it, or that IDEMPOTENCY_ATTR_* name the right attributes", Err: err}
+		return nil, "", &idempotency.StoreError{Op: op, Seen: true, Err: err,
+			Detail: "the item of this key in table " + s.opt.Table + " cannot be read: " + err.Error() + "; see that no other software writes it, or that IDEMPOTENCY_ATTR_* name the right attributes"}
 	}
-	if reference == "" {
-		return rec, nil
+	return rec, reference, nil
+}
+
+// record makes an item a record, with its result wherever that is.
+func (s *Store) record(ctx context.Context, op string, it item) (*idempotency.Record, error) {
+	rec, reference, err := s.decode(op, it)
+	if err != nil || reference == "" {
+		return rec, err
 	}
 	own, err := s.getItem(ctx, "get_result", ownKey(reference, rec.Key))
-	if err != nil {
-		return nil, err
+	var down *idempotency.StoreError
+	if errors.As(err, &down) {
+		down.Seen = true
+		return nil, down
 	}
 	if z, ok := own[s.opt.Attributes.compressed()].(*types.AttributeValueMemberB); ok {
 		if rec.Result, err = expand(z.Value); err == nil {
@@ -216,12 +230,12 @@ func (s *Store) condition(rec *idempotency.Record, when idempotency.Condition) (
 	prev := when.Prev
 	names := map[string]string{"#token": a.Token, "#status": a.Status, "#fence": a.Fence, "#lease": a.InProgressExpiration}
 	values := item{":lease": millis(prev.LeaseExpiresAt)}
-	// Other software's items lack some of these attributes.
+	// Other software's items lack some of these attributes, or have them empty.
 	same := func(name, value string, is types.AttributeValue, absent bool) string {
-		if absent {
-			return "attribute_not_exists(" + name + ")"
-		}
 		values[value] = is
+		if absent {
+			return "(attribute_not_exists(" + name + ") OR " + name + " = " + value + ")"
+		}
 		return name + " = " + value
 	}
 	return strings.Join([]string{
@@ -244,13 +258,7 @@ func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempote
 	ref := ""
 	if to.own != nil {
 		ref = reference(change.Fence, to.own)
-		own := a.key(ownKey(ref, key))
-		own[a.Expiration] = number(change.Expiration.Unix())
-		own[a.compressed()] = binaryValue(to.own)
-		err := s.putItem(ctx, "put_result", &dynamodb.PutItemInput{
-			TableName: &s.opt.Table, Item: own, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
-		})
-		if err != nil {
+		if err := s.putResult(ctx, ownKey(ref, key), to.own, change.Expiration); err != nil {
 			return err
 		}
 	}
@@ -264,7 +272,7 @@ func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempote
 		TableName:                           &s.opt.Table,
 		Key:                                 a.key(key),
 		UpdateExpression:                    &expression,
-		ConditionExpression:                 aws.String("#token = :token AND #status = :held AND #lease > :released"),
+		ConditionExpression:                 aws.String("#token = :token AND #fence = :fence AND #status = :held AND #lease > :released"),
 		ExpressionAttributeNames:            names,
 		ExpressionAttributeValues:           values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
@@ -277,11 +285,32 @@ func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempote
 	return nil
 }
 
+// putResult writes a result's own item, unless it is there already and stays long
+// enough: a repeated end must not shorten what the first one promised.
+func (s *Store) putResult(ctx context.Context, key idempotency.Key, z []byte, expiration time.Time) error {
+	a := s.opt.Attributes
+	own := a.key(key)
+	own[a.Expiration] = number(expiration.Unix())
+	own[a.compressed()] = binaryValue(z)
+	err := s.putItem(ctx, "put_result", &dynamodb.PutItemInput{
+		TableName: &s.opt.Table, Item: own,
+		ConditionExpression:       aws.String("attribute_not_exists(#id) OR #expiration < :expiration"),
+		ExpressionAttributeNames:  map[string]string{"#id": a.ID, "#expiration": a.Expiration},
+		ExpressionAttributeValues: item{":expiration": number(expiration.Unix())},
+		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
+	})
+	var there *idempotency.ConditionError
+	if errors.As(err, &there) {
+		return nil
+	}
+	return err
+}
+
 // update is Change.Apply as an expression.
 func (s *Store) update(change idempotency.Change, to layout, ref string) (string, map[string]string, item) {
 	a := s.opt.Attributes
-	names := map[string]string{"#token": a.Token, "#status": a.Status, "#lease": a.InProgressExpiration}
-	values := item{":token": text(change.Secret), ":held": text(string(idempotency.InProgress)), ":released": number(0)}
+	names := map[string]string{"#token": a.Token, "#fence": a.Fence, "#status": a.Status, "#lease": a.InProgressExpiration}
+	values := item{":token": text(change.Secret), ":fence": number(change.Fence), ":held": text(string(idempotency.InProgress)), ":released": number(0)}
 	var sets, removes []string
 	set := func(name, attribute, value string, is types.AttributeValue) {
 		names[name], values[value] = attribute, is
@@ -340,7 +369,11 @@ func (s *Store) conflictOr(ctx context.Context, op string, last *attempts, err e
 	if failed.Item == nil {
 		return &idempotency.ConditionError{}
 	}
-	rec, err := s.record(ctx, op, failed.Item)
+	load := s.record
+	if op == "update" {
+		load = s.outline // Whoever ends a claim needs no result.
+	}
+	rec, err := load(ctx, op, failed.Item)
 	if err != nil {
 		return err
 	}

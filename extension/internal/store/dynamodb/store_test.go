@@ -162,6 +162,7 @@ func TestForeignItems(t *testing.T) {
 		"completed by Powertools":          {map[string]types.AttributeValue{"status": str("COMPLETED"), "expiration": num("99999999999"), "data": str(`{"a":1}`)}, idempotency.Replay},
 		"running, without an end":          {map[string]types.AttributeValue{"status": str("INPROGRESS"), "expiration": num("99999999999")}, idempotency.Wait},
 		"running, lapsed":                  {map[string]types.AttributeValue{"status": str("INPROGRESS"), "expiration": num("99999999999"), "in_progress_expiration": num("1700000000000")}, idempotency.Grant},
+		"lapsed, an empty token, no fence": {map[string]types.AttributeValue{"status": str("INPROGRESS"), "token": str(""), "fence": num("0"), "expiration": num("99999999999"), "in_progress_expiration": num("1700000000000")}, idempotency.Grant},
 		"expired":                          {map[string]types.AttributeValue{"status": str("COMPLETED"), "expiration": num("1700000000")}, idempotency.Grant},
 		"a status of the original sample":  {map[string]types.AttributeValue{"status": str("success"), "expiration": num("99999999999")}, idempotency.Wait},
 		"another status, no lease":         {map[string]types.AttributeValue{"status": str("running"), "expiration": num("99999999999"), "in_progress_expiration": num("0")}, idempotency.Wait},
@@ -191,6 +192,22 @@ func TestForeignItems(t *testing.T) {
 				t.Fatalf("taking it over: %v", err)
 			}
 		})
+	}
+	for data, want := range map[types.AttributeValue]string{
+		str(`{"a": 1}`): `{"a": 1}`,
+		str("hello"):    `"hello"`,
+		num("1.5"):      `1.5`,
+		&types.AttributeValueMemberBOOL{Value: true}: `true`,
+		&types.AttributeValueMemberNULL{Value: true}: `null`,
+		&types.AttributeValueMemberM{Value: map[string]types.AttributeValue{"b": &types.AttributeValueMemberL{Value: []types.AttributeValue{num("1"), str("x")}}, "a": str("é")}}: `{"a":"é","b":[1,"x"]}`,
+	} {
+		it := map[string]types.AttributeValue{"id": str("data"), "status": str("COMPLETED"), "expiration": num("99999999999"), "data": data}
+		if _, err := local.Client().PutItem(t.Context(), &sdk.PutItemInput{TableName: &table, Item: it}); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := s.Get(t.Context(), idempotency.Key{Partition: "data"}); err != nil || string(rec.Result) != want {
+			t.Errorf("%v is replayed as %s (%v), want %s", data, rec.Result, err, want)
+		}
 	}
 	bad := map[string]types.AttributeValue{"id": str("bad"), "status": num("1")}
 	if _, err := local.Client().PutItem(t.Context(), &sdk.PutItemInput{TableName: &table, Item: bad}); err != nil {

@@ -512,6 +512,25 @@ func clientToken(w *world) {
 	_, err := w.engine.Acquire(w.Context(), elsewhere)
 	w.is(err, idempotency.ErrClaimLost, "acquire with a spent client token")
 
+	// A client token that is used again after its claim lapsed, or for a later run,
+	// makes a claim of its own: the old token ends nothing.
+	req = w.ask("again")
+	req.ClientToken = "6ba7b813-9dad-11d1-80b4-00c04fd430c8"
+	old := w.acquire(w.engine, req, idempotency.OutcomeAcquired)
+	tokenKeys.Store(old.Token, old.Record.Key)
+	w.clock.Advance(lease)
+	req.Deadline = w.clock.Now().Add(lease)
+	rearmed := w.acquire(w.engine, req, idempotency.OutcomeAcquired)
+	if rearmed.Record.Attempt != 1 || rearmed.Record.Fence <= old.Record.Fence {
+		w.Fatalf("the same call after its lease is attempt %d, fence %d after %d", rearmed.Record.Attempt, rearmed.Record.Fence, old.Record.Fence)
+	}
+	w.refused(old.Token, idempotency.ErrClaimLost)
+	w.fail(w.engine, rearmed.Token, true, idempotency.Released)
+	w.fail(w.engine, w.held("again").Token, true, idempotency.Released)
+	third := w.acquire(w.engine, req, idempotency.OutcomeAcquired)
+	w.refused(old.Token, idempotency.ErrClaimLost)
+	w.complete(w.engine, third.Token, "3")
+
 	// Eight copies of one call at once are one claim.
 	req = w.ask("copies")
 	req.ClientToken = "6ba7b812-9dad-11d1-80b4-00c04fd430c8"
@@ -585,14 +604,22 @@ func maxAttempts(w *world) {
 	}
 	w.acquire(e, w.ask("fails"), idempotency.OutcomeFailed)
 	// Runs that die without a word count too.
+	var last idempotency.Outcome
 	for range 3 {
-		w.acquire(e, w.ask("dies"), idempotency.OutcomeAcquired)
+		last = w.acquire(e, w.ask("dies"), idempotency.OutcomeAcquired)
 		w.clock.Advance(lease)
 	}
 	out := w.acquire(e, w.ask("dies"), idempotency.OutcomeFailed)
 	if out.Record.Error == nil || out.Record.Error.Type != "Claim.Lapsed" {
 		w.Fatalf("a duplicate is told %+v", out.Record.Error)
 	}
+	if rec := w.get(w.key("dies")); rec.Status != idempotency.Failed {
+		w.Fatalf("what was told as final is stored as %s", rec.Status)
+	}
+	// What was told as final stays so, whatever the last holder says later.
+	_, err := e.Complete(w.Context(), idempotency.CompleteRequest{Token: last.Token})
+	w.is(err, idempotency.ErrClaimLost, "late complete of the last attempt")
+	w.acquire(e, w.ask("dies"), idempotency.OutcomeFailed)
 }
 
 func repeatedEnds(w *world) {
