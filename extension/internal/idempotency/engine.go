@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -93,6 +94,8 @@ type Engine struct {
 	store Store
 	opt   Options
 	open  claims
+	// granting counts the acquires that may be writing a claim now.
+	granting gate
 }
 
 // NewEngine makes an engine on a store.
@@ -234,8 +237,8 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 			}
 		}
 		now := e.opt.Now()
-		if !now.Before(until) || ctx.Err() != nil {
-			return out, nil //nolint:nilerr // A caller that went away is answered like one that waited long enough.
+		if !now.Before(until) {
+			return out, nil
 		}
 		next := now.Add(pause/2 + rand.N(pause/2+1))
 		if lapses := out.Record.LeaseExpiresAt; lapses.After(now) && lapses.Before(next) {
@@ -245,6 +248,9 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 			next = until
 		}
 		waitFor(ctx, nil, max(next.Sub(now), waitPollLeast))
+		if ctx.Err() != nil {
+			return out, nil //nolint:nilerr // A caller that went away must not be granted a claim.
+		}
 		pause = min(pause*2, waitPollMost)
 	}
 }
@@ -265,6 +271,8 @@ func waitFor(ctx context.Context, done <-chan struct{}, d time.Duration) bool {
 // acquireOnce writes the claim unseen, the usual case, and decides on the
 // record it meets otherwise.
 func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequest) (Outcome, error) {
+	e.granting.enter()
+	defer e.granting.leave()
 	ctx, cancel := e.storeContext(ctx, req.AnswerBy)
 	defer cancel()
 	var prev *Record
@@ -400,6 +408,46 @@ func (e *Engine) granted(rec *Record, req AcquireRequest, t token) Outcome {
 		e.open.add(openClaim{token: t, requestID: req.RequestID, lease: rec.LeaseExpiresAt})
 	}
 	return Outcome{Status: OutcomeAcquired, Token: t.text(), Record: rec, Unprotected: t.unprotected || t.unstored}
+}
+
+// AwaitAcquires waits until no acquire is writing a claim, or ctx is done.
+func (e *Engine) AwaitAcquires(ctx context.Context) { e.granting.await(ctx) }
+
+// gate counts who is inside, and lets others wait until nobody is.
+type gate struct {
+	mu     sync.Mutex
+	inside int
+	empty  chan struct{} // closed when the last one leaves
+}
+
+func (g *gate) enter() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inside == 0 {
+		g.empty = make(chan struct{})
+	}
+	g.inside++
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inside--; g.inside == 0 {
+		close(g.empty)
+	}
+}
+
+func (g *gate) await(ctx context.Context) {
+	g.mu.Lock()
+	inside, empty := g.inside, g.empty
+	g.mu.Unlock()
+	if inside == 0 {
+		return
+	}
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
 }
 
 // storeContext bounds the work on the store so that the caller, whose invocation

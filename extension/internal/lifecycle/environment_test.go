@@ -169,6 +169,14 @@ func (s *faulty) stop() {
 
 func (s *faulty) let() { s.once.Do(func() { close(s.gate) }) }
 
+func (s *faulty) Put(ctx context.Context, rec *idempotency.Record, when idempotency.Condition) error {
+	s.mu.Lock()
+	delay := s.delay
+	s.mu.Unlock()
+	time.Sleep(delay)
+	return s.Store.Put(ctx, rec, when)
+}
+
 func (s *faulty) Update(ctx context.Context, key idempotency.Key, change idempotency.Change) error {
 	s.mu.Lock()
 	delay, err, hang := s.delay, s.err, s.hang

@@ -44,6 +44,7 @@ type Claims interface {
 	SetSequential()
 	Open(pick func(idempotency.OpenClaim) bool) []idempotency.OpenClaim
 	Settle(ctx context.Context, list []idempotency.OpenClaim, cause idempotency.Failure, retry bool)
+	AwaitAcquires(ctx context.Context)
 }
 
 // Lifecycle follows one Lambda environment.
@@ -207,7 +208,16 @@ func (l *Lifecycle) shutdown(ctx context.Context, e extapi.Event) {
 	open := l.take(func(idempotency.OpenClaim) bool { return true })
 	l.settle(ctx, limit, open, cause, retry)
 	done := make(chan struct{})
-	go func() { l.settling.Wait(); close(done) }()
+	go func() {
+		defer close(done)
+		l.settling.Wait()
+		// An acquire that was under way has made a claim that nobody will hear of.
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		l.Claims.AwaitAcquires(ctx)
+		l.settle(ctx, limit, l.take(func(idempotency.OpenClaim) bool { return true }), cause, retry)
+		l.settling.Wait()
+	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

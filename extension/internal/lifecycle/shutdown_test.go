@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -109,6 +110,27 @@ func TestShutdownIsNotHeldByTheStore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The handler was killed while its acquire was on the way to the store.
+func TestShutdownDuringAcquire(t *testing.T) {
+	inLambda(t, nil, func(e *environment) {
+		e.invoke("a")
+		e.store.set(500*time.Millisecond, nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := e.engine.Acquire(context.Background(), request("k", "a")); err != nil {
+				e.Error(err)
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		if took := e.shutdown("timeout"); took > 1500*time.Millisecond {
+			e.Errorf("it took %v", took)
+		}
+		<-done
+		e.want("k", "RELEASED Sandbox.Timedout")
+	})
 }
 
 // A runtime that was slow to end has used up a part of the 2 s.
