@@ -68,7 +68,7 @@ func localServer(t *testing.T, script string) string {
 	t.Helper()
 	port := strconv.Itoa(emulator.FreePort(t))
 	// Not bound to the test's context, which ends before the clean-up does.
-	cmd := exec.Command("sh", "-euc", strings.Replace(script, "./bin/", "exec ./bin/", 1))
+	cmd := exec.Command("sh", "-euc", strings.Replace(script, "IDEMPOTENCY_STORE=", "exec env IDEMPOTENCY_STORE=", 1))
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "IDEMPOTENCY_PORT="+port, "XDG_CACHE_HOME="+t.TempDir())
 	cmd.Stderr = os.Stderr
@@ -259,6 +259,28 @@ func isThePicture(t *testing.T, text string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOperatingNamesMetrics checks that docs/operating.md names the metrics that
+// there are.
+func TestOperatingNamesMetrics(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join(root, "docs/operating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("../metrics/testdata/metrics.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`idempotency_[a-z_]+`).FindAllString(string(doc), -1)
+	if len(names) == 0 {
+		t.Fatal("no metric is named")
+	}
+	for _, name := range names {
+		if !strings.Contains(string(golden), "# TYPE "+name+" ") {
+			t.Errorf("there is no metric %s", name)
+		}
 	}
 }
 
