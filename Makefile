@@ -54,6 +54,10 @@ lint: .cache/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Check formatting, vet
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
 	mv .cache/bin/golangci-lint $@
 
+.PHONY: chaos
+chaos: try-test-parts ## Check histories of many sidecars under faults: SECONDS=60 SEED=1
+	go run ./extension/internal/chaos/cmd -seconds $(or $(SECONDS),60) -seed $(or $(SEED),1)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (1m)
 	@for pkg in canon idempotency httpapi extapi; do \

@@ -99,6 +99,9 @@ func (e *Engine) Renew(ctx context.Context, text string, until time.Time) (Renew
 	var met *ConditionError
 	if errors.As(err, &met) {
 		err = refusal(met.Stored, t)
+		if rec := met.Stored; rec != nil && t.names(rec) && rec.Status == InProgress && rec.LeaseExpiresAt.After(until) {
+			until, err = rec.LeaseExpiresAt, nil // No renewal shortens a lease: the longer one stands.
+		}
 	}
 	if err != nil {
 		if t.unprotected {

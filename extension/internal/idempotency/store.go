@@ -107,11 +107,17 @@ type Change struct {
 }
 
 // Holds tells whether the claim that the change names is still held. A client
-// token that is used anew makes the same secret again, under a higher fence.
+// token that is used anew makes the same secret again, under a higher fence. A
+// renewal must not shorten the lease, either: one that comes late, after its
+// caller gave it up, would take back what a later one was answered.
 func (c Change) Holds(stored *Record) bool {
-	return stored != nil && stored.Secret == c.Secret && stored.Fence == c.Fence &&
+	held := stored != nil && stored.Secret == c.Secret && stored.Fence == c.Fence &&
 		stored.Status == InProgress && !stored.LeaseExpiresAt.IsZero()
+	return held && (!c.Renewal() || !stored.LeaseExpiresAt.After(c.LeaseExpiresAt))
 }
+
+// Renewal tells whether the change only gives the claim a new lease.
+func (c Change) Renewal() bool { return c.Status == InProgress && !c.LeaseExpiresAt.IsZero() }
 
 // Apply returns the record after the change; stored is left as it was.
 func (c Change) Apply(stored *Record) *Record {

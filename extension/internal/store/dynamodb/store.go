@@ -266,13 +266,17 @@ func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempote
 	if err != nil {
 		return s.unusable("update", err)
 	}
+	condition := "#token = :token AND #fence = :fence AND #status = :held AND #lease > :released"
+	if change.Renewal() {
+		condition += " AND #lease <= :lease"
+	}
 	expression, names, values := s.update(change, to, ref)
 	attempts, last := withAttempts(ctx)
 	out, err := client.UpdateItem(attempts, &dynamodb.UpdateItemInput{
 		TableName:                           &s.opt.Table,
 		Key:                                 a.key(key),
 		UpdateExpression:                    &expression,
-		ConditionExpression:                 aws.String("#token = :token AND #fence = :fence AND #status = :held AND #lease > :released"),
+		ConditionExpression:                 &condition,
 		ExpressionAttributeNames:            names,
 		ExpressionAttributeValues:           values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,

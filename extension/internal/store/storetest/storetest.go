@@ -305,6 +305,11 @@ func renewedIsKept(w *world) {
 	if want := w.clock.Now().Add(lease); !renewed.LeaseExpiresAt.Equal(want) {
 		w.Fatalf("lease ends %v, want %v", renewed.LeaseExpiresAt, want)
 	}
+	// A renewal never shortens a lease: one that comes late takes nothing back.
+	shorter, err := w.engine.Renew(w.Context(), first.Token, w.clock.Now().Add(time.Second))
+	if err != nil || !shorter.LeaseExpiresAt.Equal(renewed.LeaseExpiresAt) {
+		w.Fatalf("a shorter renewal answers %v, %v, want %v", shorter.LeaseExpiresAt, err, renewed.LeaseExpiresAt)
+	}
 	w.clock.Advance(2 * time.Second) // past the first lease
 	w.acquire(w.engine, w.ask("k"), idempotency.OutcomeInProgress)
 
