@@ -24,6 +24,7 @@ const (
 var (
 	errTooLong   = errors.New("a number is too long to compute with: more than 1,000 digits")
 	errDivByZero = errors.New("division by zero")
+	errRange     = errors.New("the result is out of range: its exponent has more than 18 digits")
 	errInexact   = errors.New("a quotient has no end, and its operands have more than 17 digits")
 )
 
@@ -96,10 +97,18 @@ func (d decimal) scaled(exp int64) (*big.Int, error) {
 	return x, nil
 }
 
-// ofInt returns x × 10^exp. The exponent of a result must be as Parse takes it.
+// ofInt returns x × 10^exp.
 func ofInt(x *big.Int, exp int64) (decimal, error) {
-	d := newDecimal(x.Sign() < 0, new(big.Int).Abs(x).String(), exp)
-	if len(d.digits) > maxDigits || d.exp > maxExponent || d.exp < -maxExponent {
+	return ofDigits(x.Sign() < 0, new(big.Int).Abs(x).String(), exp)
+}
+
+// ofDigits makes every result. Its exponent must be as Parse takes it.
+func ofDigits(neg bool, digits string, exp int64) (decimal, error) {
+	d, err := newDecimal(neg, digits, exp)
+	if err != nil {
+		return decimal{}, errRange
+	}
+	if len(d.digits) > maxDigits {
 		return decimal{}, errTooLong
 	}
 	return d, nil
@@ -158,7 +167,7 @@ func divide(a, b decimal) (decimal, error) {
 		}
 		text := new(big.Int).Abs(q).String()
 		cut := max(0, len(text)-quotientDigits)
-		return newDecimal(q.Sign() < 0, text[:len(text)-cut], exp+int64(cut)), nil
+		return ofDigits(q.Sign() < 0, text[:len(text)-cut], exp+int64(cut))
 	}
 	return ofInt(q, exp)
 }
@@ -191,12 +200,14 @@ func remainder(a, b decimal) (decimal, error) {
 	return ofInt(x.Rem(x, y), exp)
 }
 
+var one = decimal{digits: "1"}
+
 // floor rounds down, towards minus infinity.
 func (d decimal) floor() (decimal, error) {
 	if d.exp >= 0 {
 		return d, nil
 	}
-	return floorDivide(d, decimal{digits: "1"})
+	return floorDivide(d, one)
 }
 
 // integer returns d as an int, if it is one that fits.

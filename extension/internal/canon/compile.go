@@ -3,6 +3,7 @@ package canon
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -321,6 +322,11 @@ func (c *compiler) multiSelectHash(node parsing.ASTNode) (step, error) {
 		}
 		names[i], values[i] = name, value
 	}
+	sorted := slices.Sorted(slices.Values(names))
+	places := make([]int, len(names))
+	for i, name := range names {
+		places[i], _ = slices.BinarySearch(sorted, name)
+	}
 	return func(r *run, v Value) (Value, error) {
 		if err := r.spend(len(values)); err != nil {
 			return Value{}, err
@@ -331,9 +337,8 @@ func (c *compiler) multiSelectHash(node parsing.ASTNode) (step, error) {
 			if err != nil {
 				return Value{}, err
 			}
-			o[i] = member{names[i], item}
+			o[places[i]] = member{names[i], item}
 		}
-		sortMembers(o)
 		return Value{o}, nil
 	}, nil
 }
@@ -365,6 +370,9 @@ func (c *compiler) call(node parsing.ASTNode) (step, error) {
 		}
 	}
 	return func(r *run, v Value) (Value, error) {
+		if err := r.spend(len(args)); err != nil {
+			return Value{}, err
+		}
 		in := call{run: r, values: make([]Value, len(args))}
 		for i, arg := range args {
 			if f.param(i) == anExpression {

@@ -24,6 +24,12 @@
 //
 // The hash of a value is the SHA-256 of its canonical text in lower case hex.
 //
+// # Limits
+//
+// All input is taken to be hostile. A text may nest to MaxDepth and hold
+// MaxValues values; an expression may have MaxExpression bytes, and be evaluated
+// with a bounded amount of work (see Expression.Select).
+//
 // vectors.json in this package holds cases for other implementations; its
 // "about" member explains them.
 package canon

@@ -2,7 +2,8 @@ package canon
 
 // Elements splits data, which must be exactly one JSON array, into the texts of
 // its elements in their order, without surrounding white space. They share
-// memory with data, and are checked as Valid checks them. Every error is a
+// memory with data, and are checked as Valid checks them. There may be at most
+// MaxValues. Every error is a
 // *SyntaxError.
 func Elements(data []byte) ([][]byte, error) {
 	elements, err := splitArray(data)
@@ -26,6 +27,9 @@ func splitArray(data []byte) ([][]byte, *SyntaxError) {
 		end, err := skipValue(data, i)
 		if err != nil {
 			return nil, err
+		}
+		if len(elements) == MaxValues {
+			return nil, tooManyValues(i)
 		}
 		elements = append(elements, data[i:end:end])
 		i = skipSpace(data, end)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -115,17 +116,24 @@ type call struct {
 	ref    step // the expression reference; no function takes two
 }
 
-func (c call) str(i int) string     { return c.values[i].data.(string) }
-func (c call) number(i int) decimal { return c.values[i].data.(number).decimal() }
-func (c call) list(i int) []Value   { return c.values[i].data.([]Value) }
-func (c call) object(i int) object  { return c.values[i].data.(object) }
+func (c call) str(i int) string    { return c.values[i].data.(string) }
+func (c call) list(i int) []Value  { return c.values[i].data.([]Value) }
+func (c call) object(i int) object { return c.values[i].data.(object) }
+
+func (c call) number(i int) (decimal, error) {
+	return c.run.decimal(c.values[i].data.(number))
+}
 
 // integer returns argument i, or otherwise if it was left out.
 func (c call) integer(i, otherwise int) (int, error) {
 	if i >= len(c.values) {
 		return otherwise, nil
 	}
-	n, ok := c.number(i).integer()
+	d, err := c.number(i)
+	if err != nil {
+		return 0, err
+	}
+	n, ok := d.integer()
 	if !ok {
 		return 0, fmt.Errorf("argument %d must be an integer", i+1)
 	}
@@ -141,7 +149,17 @@ func (c call) count(i, otherwise int) (int, error) {
 	return n, err
 }
 
-func ofCount(n int) Value { return Value{number(fmt.Sprint(n))} }
+func ofCount(n int) Value {
+	if n < len(smallNumbers) {
+		return smallNumbers[n]
+	}
+	return Value{ofInteger(n).number()}
+}
+
+func ofInteger(n int) decimal {
+	d, _ := newDecimal(n < 0, strconv.Itoa(max(n, -n)), 0) // in range
+	return d
+}
 
 // functions is never changed.
 var functions = map[string]function{
@@ -192,41 +210,40 @@ var functions = map[string]function{
 	"powertools_base64": {params: []kind{aString}, body: fnBase64},
 }
 
-// ofDecimal passes on the result of arithmetic.
-func ofDecimal(d decimal, err error) (Value, error) {
-	if err != nil {
-		return Value{}, err
-	}
-	return Value{d.number()}, nil
-}
-
-// text charges for a new string.
-func (c call) text(s string) (Value, error) {
-	return Value{s}, c.run.spendText(len(s))
-}
-
 func fnAbs(c call) (Value, error) {
-	d := c.number(0)
+	d, err := c.number(0)
 	d.neg = false
-	return Value{d.number()}, nil
+	return c.run.result(d, err)
 }
 
 func fnCeil(c call) (Value, error) {
-	d, err := c.number(0).negate().floor()
-	return ofDecimal(d.negate(), err)
+	d, err := c.floor(decimal.negate)
+	return c.run.result(d.negate(), err)
 }
 
 func fnFloor(c call) (Value, error) {
-	d, err := c.number(0).floor()
-	return ofDecimal(d, err)
+	return c.run.result(c.floor(func(d decimal) decimal { return d }))
+}
+
+func (c call) floor(of func(decimal) decimal) (decimal, error) {
+	d, err := c.number(0)
+	if err != nil {
+		return decimal{}, err
+	}
+	if err := c.run.spendDigits(d, one); err != nil {
+		return decimal{}, err
+	}
+	return of(d).floor()
 }
 
 func (c call) sum() (decimal, error) {
 	var total decimal
 	for _, item := range c.list(0) {
-		n := item.data.(number).decimal()
-		err := c.run.spendDigits(total, n)
+		n, err := c.run.decimal(item.data.(number))
 		if err != nil {
+			return decimal{}, err
+		}
+		if err := c.run.spendDigits(total, n); err != nil {
 			return decimal{}, err
 		}
 		if total, err = add(total, n); err != nil {
@@ -237,8 +254,7 @@ func (c call) sum() (decimal, error) {
 }
 
 func fnSum(c call) (Value, error) {
-	total, err := c.sum()
-	return ofDecimal(total, err)
+	return c.run.result(c.sum())
 }
 
 func fnAvg(c call) (Value, error) {
@@ -250,13 +266,27 @@ func fnAvg(c call) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return ofDecimal(divide(total, ofCount(n).data.(number).decimal()))
+	count := ofInteger(n)
+	if err := c.run.spendDigits(total, count); err != nil {
+		return Value{}, err
+	}
+	if err := c.run.spendQuotient(count); err != nil {
+		return Value{}, err
+	}
+	return c.run.result(divide(total, count))
 }
 
 func fnContains(c call) (Value, error) {
 	if s, ok := c.values[0].data.(string); ok {
 		part, ok := c.values[1].data.(string)
-		return Value{ok && strings.Contains(s, part)}, c.run.spendText(len(s))
+		if !ok {
+			return Value{false}, nil
+		}
+		f, err := c.run.search(s, part)
+		if err != nil {
+			return Value{}, err
+		}
+		return Value{f.first(s) >= 0}, nil
 	}
 	for _, item := range c.list(0) {
 		same, err := c.run.equal(item, c.values[1])
@@ -271,88 +301,126 @@ func fnContains(c call) (Value, error) {
 }
 
 func fnStartsWith(c call) (Value, error) {
-	return Value{strings.HasPrefix(c.str(0), c.str(1))}, nil
+	s, part := c.str(0), c.str(1)
+	if len(part) > len(s) {
+		return Value{false}, nil
+	}
+	same, err := c.run.sameText(s[:len(part)], part)
+	return Value{same}, err
 }
 
 func fnEndsWith(c call) (Value, error) {
-	return Value{strings.HasSuffix(c.str(0), c.str(1))}, nil
+	s, part := c.str(0), c.str(1)
+	if len(part) > len(s) {
+		return Value{false}, nil
+	}
+	same, err := c.run.sameText(s[len(s)-len(part):], part)
+	return Value{same}, err
 }
 
-func fnFindFirst(c call) (Value, error) { return c.find(strings.Index) }
-func fnFindLast(c call) (Value, error)  { return c.find(strings.LastIndex) }
+func fnFindFirst(c call) (Value, error) { return c.find(searcher.first) }
+func fnFindLast(c call) (Value, error)  { return c.find(searcher.last) }
 
 // find counts in characters, as length() and slices do.
-func (c call) find(search func(s, part string) int) (Value, error) {
+func (c call) find(search func(f searcher, s string) int) (Value, error) {
 	s, part := c.str(0), c.str(1)
-	if err := c.run.spend((len(s) + len(part)) / runeBytes); err != nil {
+	f, err := c.run.search(s, part)
+	if err != nil {
 		return Value{}, err
 	}
-	chars := []rune(s)
 	from, err := c.integer(2, 0)
 	if err != nil {
 		return Value{}, err
 	}
-	to, err := c.integer(3, len(chars))
+	to, err := c.integer(3, len(s))
 	if err != nil {
 		return Value{}, err
 	}
-	from, to = max(from, 0), min(to, len(chars))
+	from = max(from, 0)
 	if part == "" || from >= to {
 		return Value{}, nil
 	}
-	window := string(chars[from:to])
-	at := search(window, part)
+	start := offset(s, from)
+	window := s[start:][:offset(s[start:], to-from)]
+	at := search(f, window)
 	if at < 0 {
 		return Value{}, nil
 	}
 	return ofCount(from + utf8.RuneCountInString(window[:at])), nil
 }
 
-func fnFromItems(c call) (Value, error) {
-	items := c.list(0)
-	if err := c.run.spend(len(items)); err != nil {
-		return Value{}, err
+// offset is where character n of s starts, or the end of s.
+func offset(s string, n int) int {
+	if n >= len(s) {
+		return len(s)
 	}
-	return c.lastWins(len(items), func(i int) (member, error) {
-		pair := items[i].data.([]Value)
-		if len(pair) == 2 {
-			if name, ok := pair[0].data.(string); ok {
-				return member{name, pair[1]}, nil
-			}
+	for i := range s {
+		if n == 0 {
+			return i
 		}
-		return member{}, errors.New("each item must be a list of a string and a value")
-	})
+		n--
+	}
+	return len(s)
 }
 
-// lastWins makes an object of members, of which the last of a name counts.
-func (c call) lastWins(n int, get func(i int) (member, error)) (Value, error) {
-	o := object{}
-	at := make(map[string]int)
-	for i := range n {
-		m, err := get(i)
-		if err != nil {
-			return Value{}, err
-		}
-		if k, ok := at[m.name]; ok {
-			o[k] = m
-			continue
-		}
-		at[m.name] = len(o)
-		o = append(o, m)
+func fnFromItems(c call) (Value, error) {
+	items := c.list(0)
+	if err := c.run.spend(2 * len(items)); err != nil {
+		return Value{}, err
 	}
-	sortMembers(o)
+	members := make([]member, len(items))
+	for i, item := range items {
+		pair := item.data.([]Value)
+		if len(pair) != 2 {
+			return Value{}, errNoPair
+		}
+		name, ok := pair[0].data.(string)
+		if !ok {
+			return Value{}, errNoPair
+		}
+		members[i] = member{name, pair[1]}
+	}
+	return c.lastWins(members)
+}
+
+var errNoPair = errors.New("each item must be a list of a string and a value")
+
+// lastWins makes an object of members, of which the last of a name counts.
+func (c call) lastWins(members []member) (Value, error) {
+	places, err := c.run.sorted(len(members), func(i, j int) (int, error) {
+		return c.run.compareText(members[i].name, members[j].name)
+	})
+	if err != nil {
+		return Value{}, err
+	}
+	if err := c.run.spend(2 * len(members)); err != nil {
+		return Value{}, err
+	}
+	o := make(object, 0, len(members))
+	for _, place := range places {
+		m := members[place]
+		if last := len(o) - 1; last >= 0 && o[last].name == m.name {
+			o[last] = m
+		} else {
+			o = append(o, m)
+		}
+	}
 	return Value{o}, nil
 }
 
 func fnMerge(c call) (Value, error) {
-	var members []member
+	size := 0
 	for i := range c.values {
-		if err := c.run.spend(len(c.object(i))); err != nil {
+		if err := c.run.spend(2 * len(c.object(i))); err != nil {
 			return Value{}, err
 		}
+		size += len(c.object(i))
+	}
+	members := make([]member, 0, size)
+	for i := range c.values {
 		members = append(members, c.object(i)...)
 	}
-	return c.lastWins(len(members), func(i int) (member, error) { return members[i], nil })
+	return c.lastWins(members)
 }
 
 func fnGroupBy(c call) (Value, error) {
@@ -364,22 +432,33 @@ func fnGroupBy(c call) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	o := object{}
-	groups := make(map[string][]Value)
-	for i, key := range keys {
-		name, ok := key.data.(string)
-		if !ok {
+	for _, key := range keys {
+		if _, ok := key.data.(string); !ok {
 			return Value{}, fmt.Errorf("the expression must give a string, not %s", typeName(key))
 		}
-		if _, ok := groups[name]; !ok {
-			o = append(o, member{name: name})
+	}
+	name := func(i int) string { return keys[i].data.(string) }
+	places, err := c.run.sorted(len(items), func(i, j int) (int, error) {
+		return c.run.compareText(name(i), name(j))
+	})
+	if err != nil {
+		return Value{}, err
+	}
+	// Each group is a part of one list; an object takes as much again and more.
+	if err := c.run.spend(5 * len(items)); err != nil {
+		return Value{}, err
+	}
+	all := make([]Value, len(items))
+	o := object{}
+	for start := 0; start < len(places); {
+		end := start
+		for end < len(places) && name(places[end]) == name(places[start]) {
+			all[end] = items[places[end]]
+			end++
 		}
-		groups[name] = append(groups[name], items[i])
+		o = append(o, member{name(places[start]), Value{all[start:end:end]}})
+		start = end
 	}
-	for i := range o {
-		o[i].value = Value{groups[o[i].name]}
-	}
-	sortMembers(o)
 	return Value{o}, nil
 }
 
@@ -412,22 +491,41 @@ func fnMap(c call) (Value, error) {
 	return Value{mapped}, nil
 }
 
-// order checks that all keys are numbers or all are strings, and returns
-// their order. Every comparison is charged for.
-func (c call) order(keys []Value) (func(a, b Value) (int, error), error) {
+// order checks that all keys are numbers or all are strings, and returns the
+// order of two of them by their places. Every comparison is charged for.
+func (c call) order(keys []Value) (func(i, j int) (int, error), error) {
 	switch {
 	case all[number](keys):
-		return func(a, b Value) (int, error) {
-			x, y := a.data.(number), b.data.(number)
-			return x.decimal().compare(y.decimal()), c.run.spend(1 + (len(x)+len(y))/workBytes)
+		if err := c.run.spend(2 * len(keys)); err != nil {
+			return nil, err
+		}
+		decimals := make([]decimal, len(keys))
+		for i, key := range keys {
+			var err error
+			if decimals[i], err = c.run.decimal(key.data.(number)); err != nil {
+				return nil, err
+			}
+		}
+		return func(i, j int) (int, error) {
+			x, y := decimals[i], decimals[j]
+			if err := c.run.spend(1 + min(len(x.digits), len(y.digits))/workBytes); err != nil {
+				return 0, err
+			}
+			return x.compare(y), nil
 		}, nil
 	case all[string](keys):
-		return func(a, b Value) (int, error) {
-			x, y := a.data.(string), b.data.(string)
-			return strings.Compare(x, y), c.run.spend(1 + min(len(x), len(y))/workBytes)
+		return func(i, j int) (int, error) {
+			return c.run.compareText(keys[i].data.(string), keys[j].data.(string))
 		}, nil
 	}
 	return nil, errors.New("the expression must give only numbers, or only strings")
+}
+
+func (r *run) compareText(a, b string) (int, error) {
+	if err := r.spend(1 + min(len(a), len(b))/workBytes); err != nil {
+		return 0, err
+	}
+	return strings.Compare(a, b), nil
 }
 
 // best returns the index of the first item whose key is the greatest, or with
@@ -443,7 +541,7 @@ func (c call) best(keys []Value, sign int) (int, error) {
 			best = i
 			continue
 		}
-		d, err := compare(keys[i], keys[best])
+		d, err := compare(i, best)
 		if err != nil {
 			return 0, err
 		}
@@ -491,32 +589,45 @@ func (c call) sort(items, keys []Value) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	if err := c.run.spend(2 * len(items)); err != nil {
+	places, err := c.run.sorted(len(items), compare)
+	if err != nil {
 		return Value{}, err
 	}
-	places := make([]int, len(items))
-	for i := range places {
-		places[i] = i
-	}
-	var failed error
-	slices.SortStableFunc(places, func(i, j int) int {
-		if failed != nil {
-			return 0
-		}
-		d, err := compare(keys[i], keys[j])
-		if err != nil {
-			failed = err
-		}
-		return d
-	})
-	if failed != nil {
-		return Value{}, failed
+	if err := c.run.spend(len(items)); err != nil {
+		return Value{}, err
 	}
 	sorted := make([]Value, len(items))
 	for i, place := range places {
 		sorted[i] = items[place]
 	}
 	return Value{sorted}, nil
+}
+
+// sorted returns the places from 0 to n in their order; equal ones stay as they
+// are. compare charges for itself.
+func (r *run) sorted(n int, compare func(i, j int) (int, error)) ([]int, error) {
+	if err := r.spend(n); err != nil {
+		return nil, err
+	}
+	places := make([]int, n)
+	for i := range places {
+		places[i] = i
+	}
+	var failed error
+	slices.SortFunc(places, func(i, j int) int {
+		if failed != nil {
+			return 0
+		}
+		d, err := compare(i, j)
+		if err != nil {
+			failed = err
+		}
+		if d == 0 {
+			return i - j
+		}
+		return d
+	})
+	return places, failed
 }
 
 func fnItems(c call) (Value, error) {
@@ -567,15 +678,25 @@ func fnJoin(c call) (Value, error) {
 func fnLength(c call) (Value, error) {
 	switch x := c.values[0].data.(type) {
 	case string:
-		return ofCount(utf8.RuneCountInString(x)), c.run.spendText(len(x))
+		if err := c.run.spendText(len(x)); err != nil {
+			return Value{}, err
+		}
+		return ofCount(utf8.RuneCountInString(x)), nil
 	case []Value:
 		return ofCount(len(x)), nil
 	}
 	return ofCount(len(c.object(0))), nil
 }
 
-func fnLower(c call) (Value, error) { return c.text(strings.ToLower(c.str(0))) }
-func fnUpper(c call) (Value, error) { return c.text(strings.ToUpper(c.str(0))) }
+func fnLower(c call) (Value, error) { return c.letters(strings.ToLower) }
+func fnUpper(c call) (Value, error) { return c.letters(strings.ToUpper) }
+
+func (c call) letters(change func(string) string) (Value, error) {
+	if err := c.run.spend(len(c.str(0)) / runeBytes); err != nil {
+		return Value{}, err
+	}
+	return Value{change(c.str(0))}, nil
+}
 
 func fnNotNull(c call) (Value, error) {
 	for _, v := range c.values {
@@ -588,12 +709,18 @@ func fnNotNull(c call) (Value, error) {
 
 func fnPadLeft(c call) (Value, error) {
 	padding, err := c.padding()
-	return Value{padding + c.str(0)}, err
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{padding + c.str(0)}, nil
 }
 
 func fnPadRight(c call) (Value, error) {
 	padding, err := c.padding()
-	return Value{c.str(0) + padding}, err
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{c.str(0) + padding}, nil
 }
 
 // padding counts the width in characters, as length() does.
@@ -625,7 +752,11 @@ func fnReplace(c call) (Value, error) {
 		return Value{}, err
 	}
 	s, old, new := c.str(0), c.str(1), c.str(2)
-	n := strings.Count(s, old)
+	f, err := c.run.search(s, old)
+	if err != nil {
+		return Value{}, err
+	}
+	n := f.count(s)
 	if limit >= 0 {
 		n = min(n, limit)
 	}
@@ -633,7 +764,7 @@ func fnReplace(c call) (Value, error) {
 	if err := c.run.spendText(len(s) + n*len(new)); err != nil {
 		return Value{}, err
 	}
-	return Value{strings.Replace(s, old, new, limit)}, nil
+	return Value{f.replace(s, new, limit)}, nil
 }
 
 func fnReverse(c call) (Value, error) {
@@ -665,10 +796,14 @@ func fnSplit(c call) (Value, error) {
 	if limit >= 0 {
 		limit++ // of splits, strings.SplitN counts the parts
 	}
-	if err := c.run.spend(len(s)/workBytes + 3*(strings.Count(s, c.str(1))+1)); err != nil {
+	f, err := c.run.search(s, c.str(1))
+	if err != nil {
 		return Value{}, err
 	}
-	parts := strings.SplitN(s, c.str(1), limit)
+	if err := c.run.spend(3 * (f.count(s) + 1)); err != nil {
+		return Value{}, err
+	}
+	parts := f.split(s, limit)
 	out := make([]Value, len(parts))
 	for i, part := range parts {
 		out[i] = Value{part}
@@ -689,10 +824,10 @@ func fnToNumber(c call) (Value, error) {
 	case number:
 		return c.values[0], nil
 	case string:
-		if err := c.run.spendText(len(x)); err != nil {
+		if err := c.run.spend(len(x) / jsonBytes); err != nil {
 			return Value{}, err
 		}
-		if x == "" || x[0] != '-' && !isDigit([]byte(x), 0) {
+		if x == "" || x[0] != '-' && (x[0] < '0' || x[0] > '9') {
 			return Value{}, nil
 		}
 		if end, err := scanNumber([]byte(x), 0); err == nil && end == len(x) {
@@ -712,7 +847,11 @@ func fnToString(c call) (Value, error) {
 	if err := c.run.measure(c.values[0], 0); err != nil {
 		return Value{}, err
 	}
-	return Value{string(Append(nil, c.values[0]))}, nil
+	c.run.buf = Append(c.run.buf[:0], c.values[0])
+	if err := c.run.spendText(len(c.run.buf)); err != nil { // escapes make it longer than measured
+		return Value{}, err
+	}
+	return Value{string(c.run.buf)}, nil
 }
 
 func trimmer(cut func(s, set string) string, space func(string, func(rune) bool) string) func(call) (Value, error) {
@@ -754,14 +893,21 @@ func fnZip(c call) (Value, error) {
 }
 
 // fnParseJSON reads a JSON text that a string holds, such as the body of a
-// message, as exactly as Parse.
+// message, as exactly as Parse, and with as many values at most.
 func fnParseJSON(c call) (Value, error) {
 	text := c.str(0)
-	// A value takes at least two bytes of text, and 16 to 32 of memory.
-	if err := c.run.spend(1 + len(text)/2); err != nil {
+	if err := c.run.spend(1 + len(text)/jsonBytes); err != nil {
 		return Value{}, err
 	}
-	return Parse([]byte(text))
+	p := parser{data: []byte(text), text: text, limit: min(MaxValues, c.run.left/jsonValue)}
+	v, err := p.parse()
+	if p.values > p.limit && p.limit < MaxValues {
+		return Value{}, errTooMuchWork
+	}
+	if err != nil {
+		return Value{}, err
+	}
+	return v, c.run.spend(jsonValue * p.values)
 }
 
 // fnBase64 decodes the standard alphabet, with padding, to text.

@@ -11,8 +11,8 @@ type Member struct {
 // in their order. Value shares memory with data.
 //
 // The member names are as strict as in Parse: duplicates and lone surrogates
-// are refused. The values are only checked as Valid checks them. Every error is
-// a *SyntaxError.
+// are refused, as are more than MaxValues members. The values are only checked as
+// Valid checks them. Every error is a *SyntaxError.
 func Members(data []byte) ([]Member, error) {
 	members, err := splitObject(data)
 	if err != nil {
@@ -56,6 +56,9 @@ func splitObject(data []byte) ([]Member, *SyntaxError) {
 		end, err := skipValue(data, start)
 		if err != nil {
 			return nil, err
+		}
+		if len(members) == MaxValues {
+			return nil, tooManyValues(start)
 		}
 		members = append(members, Member{Name: name, Value: data[start:end:end], Offset: int64(start)})
 		i = skipSpace(data, end)

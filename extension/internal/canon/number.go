@@ -1,7 +1,7 @@
 package canon
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -19,6 +19,8 @@ const (
 	maxExponent = 999_999_999_999_999_999
 )
 
+var errExponent = errors.New("exponent has more than 18 digits")
+
 // decimal is a number taken apart: ±digits × 10^exp. digits has neither leading
 // nor trailing zeros; it is empty for zero, which has no sign and no exponent.
 type decimal struct {
@@ -30,7 +32,7 @@ type decimal struct {
 // parseNumber makes a number of a text that follows the JSON grammar. It takes
 // time linear in the text. It does not copy a text that is canonical already.
 func parseNumber(text string) (number, error) {
-	if isCanonicalInteger(text) {
+	if isCanonical(text) {
 		return number(text), nil
 	}
 	d, err := parseDecimal(text)
@@ -40,20 +42,38 @@ func parseNumber(text string) (number, error) {
 	return d.number(), nil
 }
 
-// isCanonicalInteger reports the common case: an integer that is its own
-// canonical text.
-func isCanonicalInteger(text string) bool {
+// isCanonical reports the common case: a number without an exponent that is its
+// own canonical text.
+func isCanonical(text string) bool {
 	digits := strings.TrimPrefix(text, "-")
+	point := -1
 	for i := range len(digits) {
 		if c := digits[i]; c < '0' || c > '9' {
-			return false
+			if c != '.' {
+				return false
+			}
+			point = i
 		}
 	}
+	last := len(digits) - 1
+	if point < 0 {
+		zeros := 0
+		for zeros <= last && digits[last-zeros] == '0' {
+			zeros++
+		}
+		return zeros <= maxZeros && text != "-0"
+	}
+	if digits[last] == '0' {
+		return false
+	}
+	if digits[0] != '0' {
+		return true
+	}
 	zeros := 0
-	for zeros < len(digits) && digits[len(digits)-1-zeros] == '0' {
+	for digits[point+1+zeros] == '0' { // the last digit is another
 		zeros++
 	}
-	return zeros <= maxZeros && text != "-0"
+	return zeros <= maxZeros
 }
 
 func parseDecimal(text string) (decimal, error) {
@@ -65,7 +85,7 @@ func parseDecimal(text string) (decimal, error) {
 		e = strings.TrimLeft(e, "0")
 		digits = digits[:i]
 		if len(e) > 18 {
-			return decimal{}, fmt.Errorf("exponent has more than 18 digits")
+			return decimal{}, errExponent
 		}
 		for k := range len(e) {
 			exp = exp*10 + int64(e[k]-'0')
@@ -83,28 +103,27 @@ func parseDecimal(text string) (decimal, error) {
 			digits = whole + fraction
 		}
 	}
-	d := newDecimal(neg, digits, exp)
-	if d.exp > maxExponent || d.exp < -maxExponent {
-		return decimal{}, fmt.Errorf("exponent has more than 18 digits")
-	}
-	return d, nil
+	return newDecimal(neg, digits, exp)
 }
 
-// newDecimal normalises: digits may have leading and trailing zeros.
-func newDecimal(neg bool, digits string, exp int64) decimal {
+// newDecimal makes every decimal, of texts and of results. It normalises: digits
+// may have leading and trailing zeros. It checks the range of the exponent, so
+// that all numbers there are can be written and read again.
+func newDecimal(neg bool, digits string, exp int64) (decimal, error) {
 	digits = strings.TrimLeft(digits, "0")
 	trimmed := strings.TrimRight(digits, "0")
 	if trimmed == "" {
-		return decimal{}
+		return decimal{}, nil
 	}
-	return decimal{neg: neg, digits: trimmed, exp: exp + int64(len(digits)-len(trimmed))}
+	exp += int64(len(digits) - len(trimmed))
+	if exp > maxExponent || exp < -maxExponent {
+		return decimal{}, errExponent
+	}
+	return decimal{neg: neg, digits: trimmed, exp: exp}, nil
 }
 
-// decimal takes a number apart. It cannot fail: the text is canonical.
-func (n number) decimal() decimal {
-	d, _ := parseDecimal(string(n))
-	return d
-}
+// decimal takes a number apart. See run.decimal, which charges for it.
+func (n number) decimal() (decimal, error) { return parseDecimal(string(n)) }
 
 // number writes the canonical text.
 func (d decimal) number() number {
@@ -113,7 +132,14 @@ func (d decimal) number() number {
 	}
 	n := int64(len(d.digits))
 	var b strings.Builder
-	b.Grow(len(d.digits) + maxZeros + 3)
+	switch { // exactly what is written below, with a sign
+	case 0 <= d.exp && d.exp <= maxZeros:
+		b.Grow(1 + len(d.digits) + int(d.exp))
+	case -n-maxZeros <= d.exp && d.exp < 0:
+		b.Grow(3 + int(max(n, -d.exp)))
+	default:
+		b.Grow(len(d.digits) + 21)
+	}
 	if d.neg {
 		b.WriteByte('-')
 	}

@@ -1,7 +1,9 @@
 package canon
 
 import (
+	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,29 +25,53 @@ type member struct {
 	value Value
 }
 
+// Values that are common, and so are not made anew each time.
+var (
+	emptyList    = Value{[]Value{}}
+	emptyObject  = Value{object{}}
+	smallNumbers = [10]Value{ofDigit(0), ofDigit(1), ofDigit(2), ofDigit(3), ofDigit(4),
+		ofDigit(5), ofDigit(6), ofDigit(7), ofDigit(8), ofDigit(9)}
+)
+
+func ofDigit(n int) Value { return Value{number(strconv.Itoa(n))} }
+
 // get returns null for a name that is absent, as JMESPath has it.
 func (o object) get(name string) Value {
-	i, ok := slices.BinarySearchFunc(o, name, func(m member, name string) int {
-		return strings.Compare(m.name, name)
-	})
+	i, ok := o.find(name)
 	if !ok {
 		return Value{}
 	}
 	return o[i].value
 }
 
+// find returns the first place of a name, and whether it is there.
+func (o object) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(o, name, func(m member, name string) int {
+		return strings.Compare(m.name, name)
+	})
+}
+
+// MaxValues is how many values one text may hold, every list, object, string,
+// number and literal counted. A value takes up to some 60 bytes of memory besides
+// its text, so a text of 6 MiB takes less than 50 MB. Twice that is taken when one
+// is read while that of the one before is still to be collected, and a function
+// may have 128 MB in all.
+const MaxValues = 500_000
+
+func tooManyValues(offset int) *SyntaxError {
+	return syntaxError(offset, "more than %d values; leave out, or send as one string, what the key does not need", MaxValues)
+}
+
 // Parse reads data, which must be exactly one JSON text (RFC 8259) in UTF-8.
 //
 // It refuses whatever has no one exact meaning: duplicate member names, invalid
 // UTF-8, a byte order mark, escapes of lone surrogates, numbers whose exponent
-// has more than 18 digits, lists and objects nested deeper than MaxDepth. Every
-// error is a *SyntaxError. data is not kept.
+// has more than 18 digits, lists and objects nested deeper than MaxDepth. It also
+// refuses more than MaxValues values. Every error is a *SyntaxError. data is not
+// kept.
 func Parse(data []byte) (Value, error) {
-	p := parser{data: data, text: string(data)}
-	v, end, err := p.value(skipSpace(data, 0), 0)
-	if err == nil {
-		err = atEnd(data, end)
-	}
+	p := parser{data: data, text: string(data), limit: MaxValues}
+	v, err := p.parse()
 	if err != nil {
 		return Value{}, err
 	}
@@ -53,19 +79,100 @@ func Parse(data []byte) (Value, error) {
 }
 
 type parser struct {
-	data []byte
-	text string // the same; strings and numbers of the tree are cut out of it
+	data   []byte
+	text   string // the same; strings and numbers of the tree are cut out of it
+	limit  int    // of values
+	values int    // so far
 
-	// What is read of lists and objects that are not closed yet. Each copies
-	// its own off the end when it closes, so no list ever holds spare room.
-	values  []Value
-	members []member
-	offsets []int // of the names of members
+	// How many members each list and object has, in the order in which they
+	// open, so that each is made at its size at once. After a fault in the text,
+	// where reading ends, the counts mean nothing.
+	sizes  []int32
+	opened int
+}
+
+func (p *parser) parse() (Value, *SyntaxError) {
+	p.measure()
+	v, end, err := p.value(skipSpace(p.data, 0), 0)
+	if err == nil {
+		err = atEnd(p.data, end)
+	}
+	return v, err
+}
+
+// measure sets sizes. It stops where value stops at the latest: at too many
+// values and at MaxDepth.
+func (p *parser) measure() {
+	openings := bytes.Count(p.data, []byte{'['}) + bytes.Count(p.data, []byte{'{'})
+	p.sizes = make([]int32, 0, min(openings, p.limit))
+	var open [MaxDepth]int32 // indexes of sizes
+	depth, values := 0, 1
+	for i := 0; i < len(p.data); i++ {
+		c := p.data[i]
+		if '-' <= c && c <= '9' { // of numbers, which may be long
+			continue
+		}
+		switch c {
+		case '"':
+			i = skipString(p.data, i)
+		case ',':
+			if values++; values > p.limit || depth == 0 {
+				return
+			}
+			p.sizes[open[depth-1]]++
+		case '[', '{':
+			if depth == MaxDepth || len(p.sizes) == cap(p.sizes) {
+				return
+			}
+			open[depth] = int32(len(p.sizes))
+			depth++
+			p.sizes = append(p.sizes, 0)
+			if k := skipSpace(p.data, i+1); k < len(p.data) && p.data[k] != ']' && p.data[k] != '}' {
+				p.sizes[open[depth-1]]++ // one more than commas
+				values++
+			}
+		case ']', '}':
+			depth = max(depth-1, 0)
+		}
+	}
+}
+
+// skipString returns where the string that opens at i closes, without looking at
+// what is in it.
+func skipString(data []byte, i int) int {
+	start := i + 1
+	for i = start; i < len(data); i++ {
+		n := bytes.IndexByte(data[i:], '"')
+		if n < 0 {
+			break
+		}
+		i += n
+		before := i
+		for before > start && data[before-1] == '\\' {
+			before--
+		}
+		if (i-before)%2 == 0 {
+			return i
+		}
+	}
+	return len(data)
+}
+
+// size is the number of members of the list or object that opens now.
+func (p *parser) size() int {
+	p.opened++
+	if p.opened > len(p.sizes) {
+		return 0
+	}
+	return int(p.sizes[p.opened-1])
 }
 
 func (p *parser) value(i, depth int) (Value, int, *SyntaxError) {
 	if i >= len(p.data) {
 		return Value{}, 0, unexpected(p.data, i, "a JSON value")
+	}
+	if p.values++; p.values > p.limit {
+		return Value{}, 0, tooManyValues(i)
 	}
 	switch c := p.data[i]; {
 	case c == '{' || c == '[':
@@ -83,6 +190,9 @@ func (p *parser) value(i, depth int) (Value, int, *SyntaxError) {
 		end, err := scanNumber(p.data, i)
 		if err != nil {
 			return Value{}, 0, err
+		}
+		if end == i+1 { // one digit
+			return smallNumbers[c-'0'], end, nil
 		}
 		n, rangeErr := parseNumber(p.text[i:end])
 		if rangeErr != nil {
@@ -116,37 +226,36 @@ func (p *parser) str(i int) (string, int, *SyntaxError) {
 }
 
 func (p *parser) list(i, depth int) (Value, int, *SyntaxError) {
+	size := p.size()
 	i = skipSpace(p.data, i+1)
 	if i < len(p.data) && p.data[i] == ']' {
-		return Value{[]Value{}}, i + 1, nil
+		return emptyList, i + 1, nil
 	}
-	base := len(p.values)
+	list := make([]Value, 0, size)
 	for {
 		v, end, err := p.value(i, depth)
 		if err != nil {
 			return Value{}, 0, err
 		}
-		p.values = append(p.values, v)
+		list = append(list, v)
 		i = skipSpace(p.data, end)
 		if i < len(p.data) && p.data[i] == ']' {
-			break
+			return Value{list}, i + 1, nil
 		}
 		if i >= len(p.data) || p.data[i] != ',' {
 			return Value{}, 0, unexpected(p.data, i, "',' or ']'")
 		}
 		i = skipSpace(p.data, i+1)
 	}
-	list := slices.Clone(p.values[base:])
-	p.values = p.values[:base]
-	return Value{slices.Clip(list)}, i + 1, nil
 }
 
 func (p *parser) object(i, depth int) (Value, int, *SyntaxError) {
+	start, size := i, p.size()
 	i = skipSpace(p.data, i+1)
 	if i < len(p.data) && p.data[i] == '}' {
-		return Value{object{}}, i + 1, nil
+		return emptyObject, i + 1, nil
 	}
-	base := len(p.members)
+	o := make(object, 0, size)
 	want := "a member name or '}'"
 	for {
 		if i >= len(p.data) || p.data[i] != '"' {
@@ -156,19 +265,14 @@ func (p *parser) object(i, depth int) (Value, int, *SyntaxError) {
 		if err != nil {
 			return Value{}, 0, err
 		}
-		p.offsets = append(p.offsets, i)
 		if i, err = skipColon(p.data, end); err != nil {
 			return Value{}, 0, err
 		}
-		// The place is taken before the value is read: members of objects
-		// inside the value come after it and are gone again by then.
-		p.members = append(p.members, member{name: name})
-		at := len(p.members) - 1
 		v, end, err := p.value(i, depth)
 		if err != nil {
 			return Value{}, 0, err
 		}
-		p.members[at].value = v
+		o = append(o, member{name, v})
 		i = skipSpace(p.data, end)
 		if i < len(p.data) && p.data[i] == '}' {
 			break
@@ -179,12 +283,9 @@ func (p *parser) object(i, depth int) (Value, int, *SyntaxError) {
 		i = skipSpace(p.data, i+1)
 		want = "a member name"
 	}
-	o := make(object, len(p.members)-base)
-	copy(o, p.members[base:])
 	if sortMembers(o) {
-		return Value{}, 0, p.duplicate(base)
+		return Value{}, 0, p.duplicate(start, o)
 	}
-	p.members, p.offsets = p.members[:base], p.offsets[:base]
 	return Value{o}, i + 1, nil
 }
 
@@ -199,14 +300,29 @@ func sortMembers(o object) (duplicate bool) {
 	return false
 }
 
-// duplicate finds the first name that has stood before, in the order of the text.
-func (p *parser) duplicate(base int) *SyntaxError {
-	seen := make(map[string]struct{})
-	for i, m := range p.members[base:] {
-		if _, ok := seen[m.name]; ok {
-			return duplicateName(p.offsets[base+i], m.name)
+// duplicate finds the first name that has stood before, in the order of the
+// text, in the object that starts at i. It has been read to o, so there is no
+// other fault in it.
+func (p *parser) duplicate(i int, o object) *SyntaxError {
+	seen := make([]bool, len(o)) // at the first of the members of a name
+	for {
+		i = skipSpace(p.data, i+1)
+		start := i
+		name, end, err := p.str(i)
+		if err != nil {
+			return err
 		}
-		seen[m.name] = struct{}{}
+		at, _ := o.find(name)
+		if seen[at] {
+			return duplicateName(start, name)
+		}
+		seen[at] = true
+		if i, err = skipColon(p.data, end); err != nil {
+			return err
+		}
+		if i, err = skipValue(p.data, i); err != nil {
+			return err
+		}
+		i = skipSpace(p.data, i) // at the comma
 	}
-	panic("canon: no duplicate member name")
 }

@@ -1,6 +1,6 @@
 package canon
 
-import "unicode/utf8"
+import "strings"
 
 // Unquote decodes raw, which must be exactly one JSON string with its quotes
 // and nothing around it. An escape of a lone surrogate, which no UTF-8 string
@@ -27,38 +27,39 @@ func Unquote(raw []byte) (string, error) {
 // unquote decodes a string that scanString has accepted. base is the offset of
 // raw in the whole text, for errors.
 func unquote(raw []byte, base int) (string, *SyntaxError) {
-	out := make([]byte, 0, len(raw)-2)
+	var out strings.Builder
+	out.Grow(len(raw) - 2)
 	for i := 1; i < len(raw)-1; {
 		if raw[i] != '\\' {
-			out = append(out, raw[i])
+			out.WriteByte(raw[i])
 			i++
 			continue
 		}
 		switch c := raw[i+1]; c {
 		case 'b':
-			out = append(out, '\b')
+			out.WriteByte('\b')
 		case 'f':
-			out = append(out, '\f')
+			out.WriteByte('\f')
 		case 'n':
-			out = append(out, '\n')
+			out.WriteByte('\n')
 		case 'r':
-			out = append(out, '\r')
+			out.WriteByte('\r')
 		case 't':
-			out = append(out, '\t')
+			out.WriteByte('\t')
 		case 'u':
 			r, size := hexEscape(raw[i:])
 			if r < 0 {
 				return "", syntaxError(base+i, "escape of a lone surrogate, which is no character")
 			}
-			out = utf8.AppendRune(out, r)
+			out.WriteRune(r)
 			i += size
 			continue
 		default: // '"', '\\', '/'
-			out = append(out, c)
+			out.WriteByte(c)
 		}
 		i += 2
 	}
-	return string(out), nil
+	return out.String(), nil
 }
 
 // hexEscape decodes the \u escape, or pair of them, at the start of raw. It

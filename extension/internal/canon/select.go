@@ -3,17 +3,24 @@ package canon
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/jmespath-community/go-jmespath/pkg/parsing"
 )
 
 // maxWork bounds one selection: the nodes evaluated, the members of lists and
-// objects made and looked at, and the text made, at workBytes bytes each. It
-// bounds the time to about a second, and the memory to some 16 bytes for each.
+// objects made and looked at, and the text made and looked at, at workBytes bytes
+// each. It bounds the time to about a second, and the memory to some 16 bytes for
+// each. So that nothing comes for free, text is charged for before it is touched:
+//   - of numbers when they are taken apart (run.decimal) and made (run.result),
+//   - of two strings as far as they are compared (run.sameText, run.order),
+//   - of a string that is searched, with that of the part (run.search).
 const (
 	maxWork   = 5_000_000
 	workBytes = 16
 	runeBytes = 4 // of text taken apart into characters
+	jsonBytes = 8 // of text read as JSON, besides its values
+	jsonValue = 4 // for each value of it
 )
 
 var errTooMuchWork = errors.New("the expression makes too much work of this value")
@@ -31,18 +38,25 @@ var errTooMuchWork = errors.New("the expression makes too much work of this valu
 //
 // The functions are those of JMESPath Community, and for embedded JSON
 // parse_json(string), also under Powertools' name powertools_json, and
-// powertools_base64(string).
+// powertools_base64(string). What parse_json reads is bounded as in Parse,
+// and so is what Select returns, so that it can be read again.
 //
 // The work is bounded, so that neither a large event nor an expression such as
 // [@,@]|[@,@]|… runs away; beyond the bound, and where a function is given what
 // it cannot take, Select returns an error.
-func (e *Expression) Select(v Value) (Value, error) {
-	r := &run{root: v, slots: make([]Value, e.slots), left: maxWork}
+func (e *Expression) Select(v Value) (Value, error) { return e.within(maxWork, v) }
+
+func (e *Expression) within(work int, v Value) (Value, error) {
+	r := &run{root: v, slots: make([]Value, e.slots), left: work}
 	result, err := e.eval(r, v)
 	if err == nil {
 		// The result may hold one value many times over, and so be far larger
 		// written out than it is in memory.
+		r.measured = 0
 		err = r.measure(result, 0)
+	}
+	if err == nil && r.measured > MaxValues {
+		err = fmt.Errorf("the selection has more than %d values; select less", MaxValues)
 	}
 	if err != nil {
 		return Value{}, fmt.Errorf("selecting %s: %w", show(e.text), err)
@@ -55,6 +69,9 @@ type run struct {
 	root  Value
 	slots []Value // the variables
 	left  int     // of the budget
+
+	measured int    // values
+	buf      []byte // for to_string
 }
 
 func (r *run) spend(n int) error {
@@ -68,6 +85,37 @@ func (r *run) spend(n int) error {
 
 func (r *run) spendText(bytes int) error { return r.spend(bytes / workBytes) }
 
+// decimal takes a number apart.
+func (r *run) decimal(n number) (decimal, error) {
+	if err := r.spendText(len(n)); err != nil {
+		return decimal{}, err
+	}
+	return n.decimal()
+}
+
+// result makes a number of what arithmetic gave.
+func (r *run) result(d decimal, err error) (Value, error) {
+	if err != nil {
+		return Value{}, err
+	}
+	if err := r.spendText(len(d.digits) + maxZeros); err != nil {
+		return Value{}, err
+	}
+	return Value{d.number()}, nil
+}
+
+// sameText reports whether two strings are equal. Those of different lengths are
+// not looked at.
+func (r *run) sameText(a, b string) (bool, error) {
+	if len(a) != len(b) {
+		return false, nil
+	}
+	if err := r.spendText(len(a)); err != nil {
+		return false, err
+	}
+	return a == b, nil
+}
+
 // spendDigits charges for arithmetic on a and b. Its cost is that of all digits
 // between the first of the larger and the last of the smaller: 1e900 + 1 has
 // 901. Beyond maxDigits it is refused without being computed.
@@ -77,12 +125,20 @@ func (r *run) spendDigits(a, b decimal) error {
 		between := max(a.top(), b.top()) - min(a.exp, b.exp)
 		digits = max(digits, int(min(between, 2*maxDigits)))
 	}
-	return r.spend(3 + digits/8)
+	return r.spend(4 + digits/5)
 }
 
-// measure charges for walking the whole of v, and checks its depth. What is
+// spendQuotient charges for what divide takes besides: some digits more for each
+// of the divisor, and time that grows with their square.
+func (r *run) spendQuotient(b decimal) error {
+	n := min(len(b.digits), maxDigits)
+	return r.spend(10 + n + n*n/512)
+}
+
+// measure charges for walking the whole of v, counts it, and checks its depth. What is
 // written or compared as a whole is measured first.
 func (r *run) measure(v Value, depth int) error {
+	r.measured++
 	switch x := v.data.(type) {
 	case string:
 		return r.spend(1 + len(x)/workBytes)
@@ -136,8 +192,8 @@ func (r *run) equal(a, b Value) (bool, error) {
 			return false, nil
 		}
 		for i := range x {
-			if x[i].name != y[i].name {
-				return false, nil
+			if same, err := r.sameText(x[i].name, y[i].name); !same {
+				return false, err
 			}
 			if same, err := r.equal(x[i].value, y[i].value); !same {
 				return false, err
@@ -146,16 +202,16 @@ func (r *run) equal(a, b Value) (bool, error) {
 		return true, nil
 	case string:
 		y, ok := b.data.(string)
-		if !ok || x != y {
+		if !ok {
 			return false, nil
 		}
-		return true, r.spendText(len(x))
+		return r.sameText(x, y)
 	case number:
 		y, ok := b.data.(number)
-		if !ok || x != y {
+		if !ok {
 			return false, nil
 		}
-		return true, r.spendText(len(x))
+		return r.sameText(string(x), string(y))
 	}
 	switch b.data.(type) {
 	case nil, bool:
@@ -186,8 +242,15 @@ func constant(v Value) step {
 }
 
 func field(name string) step {
-	return func(_ *run, v Value) (Value, error) {
-		o, _ := v.data.(object)
+	return func(r *run, v Value) (Value, error) {
+		o, ok := v.data.(object)
+		if !ok {
+			return Value{}, nil
+		}
+		// The name is compared with one of every half that is left.
+		if err := r.spend(len(name) / workBytes * bits.Len(uint(len(o)))); err != nil {
+			return Value{}, err
+		}
 		return o.get(name), nil
 	}
 }
@@ -244,20 +307,21 @@ func takeSlice[T any](list []T, from, to *int, by int) []T {
 		}
 		return min(*p, n)
 	}
-	taken := []T{}
+	var start, count int
 	if by > 0 {
-		stop := place(to, n)
-		for i := max(place(from, 0), 0); i < stop; i += by {
-			taken = append(taken, list[i])
-			if by >= stop-i { // i + by could overflow
-				break
-			}
+		start = max(place(from, 0), 0)
+		if span := place(to, n) - start; span > 0 {
+			count = (span-1)/by + 1
 		}
-		return taken
+	} else {
+		start = min(place(from, n-1), n-1)
+		if span := start - place(to, -1); span > 0 {
+			count = 1 - (span-1)/by
+		}
 	}
-	stop := place(to, -1)
-	for i := min(place(from, n-1), n-1); i > stop; i += by {
-		taken = append(taken, list[i])
+	taken := make([]T, count)
+	for i := range taken {
+		taken[i] = list[start+i*by]
 	}
 	return taken
 }
@@ -391,13 +455,21 @@ func flatten(left step) step {
 		if !ok {
 			return Value{}, nil
 		}
-		out := []Value{}
+		size := 0
 		for _, item := range list {
 			inner, ok := item.data.([]Value)
 			if err := r.spend(1 + len(inner)); err != nil {
 				return Value{}, err
 			}
 			if ok {
+				size += len(inner)
+			} else {
+				size++
+			}
+		}
+		out := make([]Value, 0, size)
+		for _, item := range list {
+			if inner, ok := item.data.([]Value); ok {
 				out = append(out, inner...)
 			} else {
 				out = append(out, item)
@@ -477,7 +549,7 @@ func comparison(op parsing.TokType, left, right step) (step, error) {
 		return nil, fmt.Errorf("unknown comparison %s", op)
 	}
 	return onNumbers(left, right, func(_ *run, a, b decimal) (Value, error) {
-		return Value{holds(a.compare(b))}, nil
+		return Value{holds(a.compare(b))}, nil // charged for with decimal
 	}), nil
 }
 
@@ -503,11 +575,12 @@ func arithmetic(op parsing.TokType, left, right step) (step, error) {
 		if err := r.spendDigits(a, b); err != nil {
 			return Value{}, err
 		}
-		d, err := compute(a, b)
-		if err != nil {
-			return Value{}, err
+		if op == parsing.TOKDivide {
+			if err := r.spendQuotient(b); err != nil {
+				return Value{}, err
+			}
 		}
-		return Value{d.number()}, nil
+		return r.result(compute(a, b))
 	}), nil
 }
 
@@ -524,10 +597,8 @@ func sign(minus bool, inner step) step {
 		if !minus {
 			return v, nil
 		}
-		if err := r.spendText(len(n)); err != nil {
-			return Value{}, err
-		}
-		return Value{n.decimal().negate().number()}, nil
+		d, err := r.decimal(n)
+		return r.result(d.negate(), err)
 	}
 }
 
@@ -546,10 +617,15 @@ func onNumbers(left, right step, compute func(r *run, a, b decimal) (Value, erro
 		if !ok {
 			return Value{}, nil
 		}
-		if err := r.spendText(len(x) + len(y)); err != nil {
+		c, err := r.decimal(x)
+		if err != nil {
 			return Value{}, err
 		}
-		return compute(r, x.decimal(), y.decimal())
+		d, err := r.decimal(y)
+		if err != nil {
+			return Value{}, err
+		}
+		return compute(r, c, d)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,21 @@ func TestMissing(t *testing.T) {
 	}
 	if !canon.Missing(canon.Value{}) {
 		t.Error("the zero Value is not missing")
+	}
+}
+
+func TestNullMembers(t *testing.T) {
+	for input, want := range map[string][]string{
+		`null`: nil, `0`: nil, `"a"`: nil, `[]`: nil, `{}`: nil, `[0,"",[],{},false]`: nil, `{"a":0}`: nil,
+		`[null]`: {"0"}, `[1,null,[null],null]`: {"1", "3"}, `{"b":null,"a":null,"c":{"d":null}}`: {"a", "b"},
+		`{"\u00e9":null,"":null}`: {"", "é"},
+	} {
+		if got := canon.NullMembers(mustParse(t, input)); !slices.Equal(got, want) {
+			t.Errorf("NullMembers(%s) = %q, want %q", input, got, want)
+		}
+	}
+	if got := canon.NullMembers(canon.Value{}); got != nil {
+		t.Errorf("NullMembers of the zero Value = %q", got)
 	}
 }
 
@@ -194,7 +210,7 @@ func TestOrderOfMembersNeverMatters(t *testing.T) {
 
 // Expressions that blow up, on small and on large values, end in an error soon.
 func TestWorkIsBounded(t *testing.T) {
-	ones := "[" + strings.Repeat("1,", 1<<20) + "1]"
+	ones := "[" + strings.Repeat("1,", canon.MaxValues/2) + "1]"
 	long := `{"s":"` + strings.Repeat("é", 1<<20) + `"}`
 	for name, c := range map[string]struct{ expression, event string }{
 		"shared subtrees":             {strings.Repeat("[@,@,@,@]|", 100) + "@", `1`},
