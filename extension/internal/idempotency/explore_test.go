@@ -14,7 +14,7 @@ import (
 	. "github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
 
-var explore = flag.Bool("explore", false, "let TestEveryInterleaving take minutes")
+var explore = flag.Bool("explore", false, "let TestEveryInterleaving run its large worlds")
 
 // TestEveryInterleaving runs the engine itself through every order of its store
 // calls, lost answers and steps of time that a small world allows: two or three
@@ -24,8 +24,8 @@ var explore = flag.Bool("explore", false, "let TestEveryInterleaving take minute
 // is held; the first completed result is the one that stands; the fence only
 // grows; and whoever was told that its end was stored has it stored.
 //
-// The short form loses one answer and takes a step of time less; `go test
-// -explore` takes minutes.
+// The short form loses one answer and takes a step of time less; with the flag
+// -explore it does not.
 func TestEveryInterleaving(t *testing.T) {
 	const step = time.Second
 	for _, c := range []struct {
