@@ -46,7 +46,7 @@ func newLog(cfg *config.Config, w io.Writer) *slog.Logger {
 type sidecar struct {
 	engine   *idempotency.Engine
 	store    idempotency.Store
-	server   *http.Server
+	server   *httpapi.Server
 	listener net.Listener
 	close    func() error
 }
@@ -87,7 +87,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, deadlines *lifecycle.De
 		Now:         time.Now,
 		Log:         log,
 	})
-	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: httpapi.Patient(listener), close: closeStore}, nil
+	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: listener, close: closeStore}, nil
 }
 
 func openStore(cfg *config.Config, count *metrics.Metrics) (idempotency.Store, func() error, error) {
@@ -113,7 +113,7 @@ func (s *sidecar) serve() (failed <-chan error) {
 	go s.engine.RetryOwed(ctx)
 	ended := make(chan error, 1)
 	go func() {
-		if err := s.server.Serve(s.listener); err != http.ErrServerClosed {
+		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			ended <- err
 		}
 	}()

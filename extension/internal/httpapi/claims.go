@@ -17,10 +17,11 @@ const (
 )
 
 func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
-	f, err := readFields(w, r, "key", "event", "key_jmespath", "payload", "scope", "ttl_seconds", "deadline_ms", "lease_ms", "request_id", "client_token", "detached", "wait_ms")
+	f, err := a.readFields(w, r, "key", "event", "key_jmespath", "payload", "scope", "ttl_seconds", "deadline_ms", "lease_ms", "request_id", "client_token", "detached", "wait_ms")
 	if err != nil {
 		return err
 	}
+	defer f.done()
 	req := idempotency.AcquireRequest{
 		TTL:         ttl(f),
 		RequestID:   f.text("request_id", 1, maxRequestID),
@@ -63,6 +64,7 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	f.done()
 	if req.Deadline.IsZero() && req.Lease == 0 {
 		req.Lease = a.Deadlines.Deadline(r.Context()).Sub(a.Now())
 	}
@@ -86,7 +88,7 @@ func inexact(name string, err error) *problem {
 	if errors.As(err, &syntax) {
 		at, text = syntax.Offset, syntax.Msg
 	}
-	return problemf(BadRequest, "%s, at byte %d of its value: %s; send JSON that has one exact meaning: member names once each, no lone surrogates, exponents of up to 18 digits, up to %d levels", name, at, text, canon.MaxDepth)
+	return problemf(BadRequest, "%s, at byte %d of its value: %s; send JSON that has one exact meaning: member names once each, no lone surrogates, exponents of up to 18 digits, up to %d levels and %d values", name, at, text, canon.MaxDepth, canon.MaxValues)
 }
 
 func payloadHash(raw []byte) (string, error) {
@@ -202,14 +204,16 @@ func (a *api) selected(f *fields) (string, error) {
 }
 
 func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
-	f, err := readFields(w, r, "token", "result", "ttl_seconds")
+	f, err := a.readFields(w, r, "token", "result", "ttl_seconds")
 	if err != nil {
 		return err
 	}
+	defer f.done()
 	req := idempotency.CompleteRequest{Token: token(f), Result: f.raw("result"), TTL: ttl(f)}
 	if f.err != nil {
 		return f.err
 	}
+	f.done()
 	end, err := a.Engine.Complete(r.Context(), req)
 	if err != nil {
 		return err
@@ -219,14 +223,16 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) fail(w http.ResponseWriter, r *http.Request) error {
-	f, err := readFields(w, r, "token", "error", "retry")
+	f, err := a.readFields(w, r, "token", "error", "retry")
 	if err != nil {
 		return err
 	}
+	defer f.done()
 	req := idempotency.FailRequest{Token: token(f), Error: failure(f), Retry: f.boolean("retry", true)}
 	if f.err != nil {
 		return f.err
 	}
+	f.done()
 	end, err := a.Engine.Fail(r.Context(), req)
 	if err != nil {
 		return err
@@ -260,10 +266,11 @@ func failure(f *fields) *idempotency.Failure {
 }
 
 func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
-	f, err := readFields(w, r, "token", "lease_ms")
+	f, err := a.readFields(w, r, "token", "lease_ms")
 	if err != nil {
 		return err
 	}
+	defer f.done()
 	text := token(f)
 	lease := f.millis("lease_ms", time.Millisecond, idempotency.MaxLease)
 	if f.err != nil {
@@ -273,6 +280,7 @@ func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
 	if !f.has("lease_ms") {
 		until = a.Deadlines.Deadline(r.Context())
 	}
+	f.done()
 	renewed, err := a.Engine.Renew(r.Context(), text, until)
 	if err != nil {
 		return err

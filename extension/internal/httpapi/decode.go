@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -8,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
@@ -20,6 +24,10 @@ const maxBody = 6<<20 + 64<<10
 // maxDrained is how much of a body that is too large is still taken in.
 const maxDrained = 64 << 20
 
+// bigBody is the size over which bodies are read and parsed one at a time: a
+// parsed one takes many times its size, and a sandbox has 128 MB at least.
+const bigBody = 256 << 10
+
 // fields are the members of a request's body. The first member that is not as
 // expected is kept as the error.
 type fields struct {
@@ -27,37 +35,88 @@ type fields struct {
 	of      string
 	members []canon.Member
 	err     error
+	release func()
+}
+
+// done ends the use of the members. It goes before what can take long.
+func (f *fields) done() {
+	f.members = nil
+	f.release()
 }
 
 // readFields reads a body that is one JSON object with no members but those
-// allowed.
-func readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fields, error) {
+// allowed. The caller calls done.
+func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fields, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, problemf(UnsupportedMedia, "Content-Type is %q; send the header Content-Type: application/json", r.Header.Get("Content-Type"))
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, problemf(UnsupportedMedia, "Content-Encoding is %q; send the body as it is", enc)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, release, err := a.readBody(w, r)
 	if err != nil {
+		release()
 		if problemOf(err).code == TooLarge {
 			// Many clients send all of a body before they read the answer, and
 			// would see a broken connection instead of it.
 			_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
-			return nil, err
 		}
-		return nil, problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)
-	}
-	members, err := canon.Members(body)
-	if err != nil {
 		return nil, err
 	}
+	members, err := canon.Members(body)
 	for _, m := range members {
-		if !slices.Contains(allowed, m.Name) {
-			return nil, problemf(BadRequest, "%q is not a member of this request; it takes %s", short(m.Name), strings.Join(allowed, ", "))
+		if err == nil && !slices.Contains(allowed, m.Name) {
+			err = problemf(BadRequest, "%q is not a member of this request; it takes %s", short(m.Name), strings.Join(allowed, ", "))
 		}
 	}
-	return &fields{members: members}, nil
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return &fields{members: members, release: release}, nil
+}
+
+// readBody reads a body, a big one in its turn, which lasts until release.
+func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+	release = func() {}
+	if r.ContentLength > maxBody {
+		return nil, release, &http.MaxBytesError{Limit: maxBody}
+	}
+	from := http.MaxBytesReader(w, r.Body, maxBody)
+	if r.ContentLength <= bigBody {
+		body, err = io.ReadAll(io.LimitReader(from, bigBody+1))
+	}
+	if err == nil && max(r.ContentLength, int64(len(body))) > bigBody {
+		if release, err = a.turn(r); err != nil {
+			return nil, release, err
+		}
+		all := bytes.NewBuffer(body)
+		all.Grow(max(int(r.ContentLength), 0) + bytes.MinRead)
+		_, err = all.ReadFrom(from)
+		body = all.Bytes()
+	}
+	var large *http.MaxBytesError
+	if err != nil && !errors.As(err, &large) {
+		err = problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)
+	}
+	return body, release, err
+}
+
+// turn waits until no other big body is in use, as long as this one may take to
+// come.
+func (a *api) turn(r *http.Request) (release func(), err error) {
+	within := bodyTimeout
+	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.ReadTimeout > 0 {
+		within = s.ReadTimeout
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), within)
+	defer cancel()
+	select {
+	case a.big <- struct{}{}:
+		return sync.OnceFunc(func() { <-a.big }), nil
+	case <-ctx.Done():
+		return func() {}, problemf(BadRequest, "the body was not read: others of over %d bytes came before it and took too long; send it again", bigBody)
+	}
 }
 
 // short is a caller's text as it fits an error.

@@ -1,8 +1,17 @@
 package httpapi
 
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
 const (
 	MaxBody       = maxBody
+	BigBody       = bigBody
 	MaxIdleConns  = maxIdleConns
+	MaxConns      = maxDescriptors / 4 * 3
+	IdleTicks     = idleTicks
 	HeaderTimeout = headerTimeout
 	ProblemPage   = problemPage
 )
@@ -10,3 +19,11 @@ const (
 type CodeEntry = codeEntry
 
 func Codes() []CodeEntry { return codes() }
+
+func (s *Server) HTTP() *http.Server { return s.http }
+
+func (s *Server) SetTick(d time.Duration) { s.conns.tick = d }
+
+func (s *Server) SetMost(n int) { s.conns.bound(n) }
+
+func Unread(c *net.TCPConn) bool { return unread(c) }

@@ -100,7 +100,7 @@ func TestBodyBreaksOff(t *testing.T) {
 
 func TestBodyStalls(t *testing.T) {
 	s := serve(t, func(set *setup) {
-		set.server = func(server *http.Server) { server.ReadTimeout = 200 * time.Millisecond }
+		set.server = func(server *httpapi.Server) { server.HTTP().ReadTimeout = 200 * time.Millisecond }
 	})
 	whole := s.postText("/acquire", `{"key":"a"}`)
 	conn := s.dial()

@@ -2,38 +2,17 @@ package httpapi_test
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/httpapi"
-	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
-
-// closed tells whether the server has closed a connection on which nothing is due.
-func closed(conn net.Conn) bool {
-	_ = conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-	_, err := conn.Read(make([]byte, 1))
-	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-func open(conns []*net.TCPConn) int {
-	n := 0
-	for _, c := range conns {
-		if !closed(c) {
-			n++
-		}
-	}
-	return n
-}
 
 // ask makes a request on a connection that stays open.
 func (s *service) ask(conn net.Conn, key string) answer {
@@ -43,68 +22,6 @@ func (s *service) ask(conn net.Conn, key string) answer {
 		s.Fatal(err)
 	}
 	return s.receive(conn, text)
-}
-
-// Of idle connections those go that have been idle longest; one with a request
-// under way stays.
-func TestIdleConnectionsAreBounded(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		used bool // a request was made before
-	}{{"new", false}, {"used", true}} {
-		t.Run(c.name, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			var store *gated
-			s := serve(t, on(func(m idempotency.Store) idempotency.Store { store = newGated(m); return store }))
-			token := s.acquire(`{"key":"busy"}`)
-			busy := s.dial()
-			text := s.postText("/complete", `{"token":`+quote(token)+`}`)
-			if _, err := io.WriteString(busy, text); err != nil {
-				t.Fatal(err)
-			}
-			<-store.begun
-
-			var conns []*net.TCPConn
-			for range 400 {
-				conn := s.dial()
-				conns = append(conns, conn)
-				if c.used {
-					s.ask(conn, "a")
-				}
-			}
-			soon(s, "bounded", func() bool { return open(conns) <= httpapi.MaxIdleConns })
-			time.Sleep(20 * time.Millisecond)
-			if n := open(conns); n != httpapi.MaxIdleConns {
-				t.Errorf("%d connections are left open, want the %d newest", n, httpapi.MaxIdleConns)
-			}
-			if n := open(conns[:400-httpapi.MaxIdleConns]); n != 0 {
-				t.Errorf("%d of the longest idle are left open", n)
-			}
-			s.ask(conns[399], "newest").want("acquired")
-			s.ask(conns[400-httpapi.MaxIdleConns], "oldest left").want("acquired")
-
-			store.let <- struct{}{}
-			s.receive(busy, text).want("completed")
-
-			for _, conn := range append(conns, busy) {
-				_ = conn.Close()
-			}
-			s.client.CloseIdleConnections()
-			_ = s.server.Close()
-		})
-	}
-}
-
-// The bound holds when all come at once, too.
-func TestIdleConnectionsAreBoundedInARush(t *testing.T) {
-	s := serve(t)
-	conns := make([]*net.TCPConn, 600)
-	var wg sync.WaitGroup
-	for i := range conns {
-		wg.Go(func() { conns[i] = s.dial() })
-	}
-	wg.Wait()
-	soon(s, "bounded", func() bool { return open(conns) <= httpapi.MaxIdleConns })
 }
 
 // No timer closes a connection without a request: it would fire at once when a
@@ -129,8 +46,8 @@ func TestIdleConnectionsStay(t *testing.T) {
 func TestFirstRequestHasItsTime(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *setup) {
-		set.server = func(server *http.Server) {
-			server.ReadHeaderTimeout, server.ReadTimeout = 200*time.Millisecond, 400*time.Millisecond
+		set.server = func(server *httpapi.Server) {
+			server.HTTP().ReadHeaderTimeout, server.HTTP().ReadTimeout = 200*time.Millisecond, 400*time.Millisecond
 		}
 	})
 	text := s.postText("/acquire", `{"key":"a"}`)

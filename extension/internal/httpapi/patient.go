@@ -6,24 +6,11 @@ import (
 	"time"
 )
 
-// Patient makes a listener whose connections may wait for their first request
-// as long as between two requests. net/http counts the time for a first header
-// from the connection's acceptance, and so would close one that a client opened
-// in advance: after headerTimeout, or at once when a frozen sandbox is thawed.
-func Patient(l net.Listener) net.Listener { return patientListener{l} }
-
-type patientListener struct{ net.Listener }
-
-func (l patientListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
-		return &patientConn{TCPConn: tcp, accepted: time.Now()}, nil
-	}
-	return conn, err
-}
-
-// patientConn holds back the read deadlines until the first byte has come, and
-// counts those of the first request from then.
+// patientConn may wait for its first request as long as between two requests.
+// net/http counts the time for a first header from the connection's acceptance,
+// and so would close one that a client opened in advance: after headerTimeout, or
+// at once when a frozen sandbox is thawed. This holds back the read deadlines
+// until the first byte has come, and counts those of the first request from then.
 type patientConn struct {
 	*net.TCPConn
 	accepted time.Time

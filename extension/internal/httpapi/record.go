@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -95,19 +96,44 @@ type health struct {
 	mu     sync.Mutex
 	looked time.Time
 	found  error
+	under  *look // the look under way
 }
 
+type look struct {
+	ended chan struct{}
+	found error // when it has ended
+}
+
+// look tells the last finding while it is fresh. Otherwise the first caller
+// looks, and those that come meanwhile wait for what it finds.
 func (h *health) look(ctx context.Context) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if age := h.now().Sub(h.looked); age >= 0 && age < healthFresh {
+		defer h.mu.Unlock()
 		return h.found
 	}
+	if other := h.under; other != nil {
+		h.mu.Unlock()
+		select {
+		case <-other.ended:
+			return other.found
+		case <-ctx.Done():
+			return fmt.Errorf("the caller left before the store was looked at: %w", ctx.Err())
+		}
+	}
+	mine := &look{ended: make(chan struct{}), found: errors.New("the look at the store broke off")}
+	h.under = mine
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		h.looked, h.found, h.under = h.now(), mine.found, nil
+		h.mu.Unlock()
+		close(mine.ended)
+	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
 	defer cancel()
-	h.found = h.check(ctx)
-	h.looked = h.now()
-	return h.found
+	mine.found = h.check(ctx)
+	return mine.found
 }
 
 func (a *api) getHealth(w http.ResponseWriter, r *http.Request) error {

@@ -12,6 +12,9 @@ import (
 // maxSelections is how many compiled expressions are kept. A function has a few.
 const maxSelections = 64
 
+// maxNamedNulls is how many members a warning names.
+const maxNamedNulls = 8
+
 // selections keeps compiled expressions.
 type selections struct {
 	mu   sync.Mutex
@@ -29,6 +32,10 @@ type selection struct {
 func (s *selection) warn(log *slog.Logger, selected canon.Value) {
 	if nulls := canon.NullMembers(selected); len(nulls) > 0 {
 		s.warning.Do(func() {
+			nulls = nulls[:min(len(nulls), maxNamedNulls)]
+			for i := range nulls {
+				nulls[i] = short(nulls[i])
+			}
 			log.Warn("the key's expression selects null for some members; events that differ only there share a key", "key_jmespath", s.text, "null", strings.Join(nulls, ", "))
 		})
 	}

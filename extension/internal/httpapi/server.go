@@ -56,6 +56,7 @@ type api struct {
 	Options
 	selections selections
 	health     health
+	big        chan struct{} // holds a value while a big body is in use
 }
 
 // handler answers a call, or returns an error that is told as a problem.
@@ -63,7 +64,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 // New makes the API's handler.
 func New(opt Options) http.Handler {
-	a := &api{Options: opt}
+	a := &api{Options: opt, big: make(chan struct{}, 1)}
 	a.health.check, a.health.now = opt.Engine.Ping, opt.Now
 
 	r := chi.NewRouter()

@@ -30,7 +30,8 @@ type setup struct {
 	store  func(idempotency.Store) idempotency.Store
 	engine idempotency.Options
 	api    httpapi.Options
-	server func(*http.Server)
+	server func(*httpapi.Server)
+	level  slog.Level
 }
 
 // service is the API on a real listener.
@@ -39,7 +40,7 @@ type service struct {
 	addr   string
 	secret string
 	memory *memory.Store
-	server *http.Server
+	server *httpapi.Server
 	client *http.Client
 	log    *logged
 }
@@ -67,7 +68,8 @@ const defaultLease = 15 * time.Minute
 func serve(t testing.TB, with ...func(*setup)) *service {
 	t.Helper()
 	log := &logged{}
-	logger := slog.New(slog.NewTextHandler(log, nil))
+	level := new(slog.LevelVar)
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level}))
 	count := metrics.New("test")
 	set := &setup{
 		now:   time.Now,
@@ -78,11 +80,12 @@ func serve(t testing.TB, with ...func(*setup)) *service {
 		api: httpapi.Options{
 			Keys: idempotency.Keys{Scope: "fn"}, AuthToken: "s3cret", Metrics: count.Handler(), Observer: count, Log: logger,
 		},
-		server: func(*http.Server) {},
+		server: func(*httpapi.Server) {},
 	}
 	for _, w := range with {
 		w(set)
 	}
+	level.Set(set.level)
 	set.engine.Now, set.api.Now = set.now, set.now
 	store := memory.New(set.now)
 	set.api.Engine = idempotency.NewEngine(set.store(store), set.engine)
@@ -99,7 +102,7 @@ func serve(t testing.TB, with ...func(*setup)) *service {
 	}
 	set.server(s.server)
 	ended := make(chan error, 1)
-	go func() { ended <- s.server.Serve(httpapi.Patient(l)) }()
+	go func() { ended <- s.server.Serve(l) }()
 	t.Cleanup(func() {
 		s.client.CloseIdleConnections()
 		_ = s.server.Close()
