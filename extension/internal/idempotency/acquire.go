@@ -80,7 +80,11 @@ func (e *Engine) Acquire(ctx context.Context, req AcquireRequest) (Outcome, erro
 		e.opt.Observer.Unprotected()
 		e.opt.Log.Warn("the store did not answer; the work runs without protection because IDEMPOTENCY_ON_STORE_ERROR is proceed",
 			"key_hash", KeyHash(req.Key), "request_id", req.RequestID, "error", down)
-		out, err = e.granted(e.grant(nil, secret, req), req, token{unprotected: true}), nil
+		rec := out.Record // What was sent, which may be stored.
+		if rec == nil {
+			rec = e.grant(nil, secret, req)
+		}
+		out, err = e.granted(rec, req, token{unprotected: true}), nil
 	}
 	if err == nil {
 		e.opt.Observer.Acquired(out.Status)
@@ -99,22 +103,21 @@ func (e *Engine) secretFor(req AcquireRequest) (string, error) {
 func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest) (Outcome, error) {
 	start := e.opt.Now()
 	wait := req.Wait
-	if !req.AnswerBy.IsZero() {
+	if req.AnswerBy.After(start) {
 		wait = min(wait, req.AnswerBy.Sub(start)-answerMargin)
 	}
 	until := start.Add(wait)
 	pause := waitPollFirst
-	var held Outcome // what was last seen
 	for first := true; ; first = false {
 		out, err := e.acquireOnce(ctx, secret, req)
 		var down *StoreError
 		switch {
 		case errors.As(err, &down) && !first:
-			return held, nil
+			down.Seen = true // In an earlier round.
+			return out, down
 		case err != nil || out.Status != OutcomeInProgress:
 			return out, err
 		}
-		held = out
 		if settled := e.open.leftBehind(out.Record, req.RequestID); first && settled != nil {
 			if waitFor(ctx, settled, settleWait) {
 				continue
@@ -163,7 +166,7 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 	for range contention {
 		rec := e.grant(prev, secret, req)
 		if rec.Free(rec.UpdatedAt) {
-			return Outcome{}, &StoreError{Op: "acquire", Detail: "the deadline passed before the store had granted the claim"}
+			return Outcome{}, &StoreError{Op: "acquire", Seen: true, Detail: "the deadline passed before the store had granted the claim"}
 		}
 		err := e.store.Put(ctx, rec, Condition{Prev: prev, Now: rec.UpdatedAt})
 		if err == nil {
@@ -176,7 +179,13 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 		}
 		var met *ConditionError
 		if !errors.As(err, &met) {
-			return Outcome{}, err
+			var down *StoreError
+			if errors.As(err, &down) && !down.Seen {
+				// The write may have been taken all the same: whoever settles what this
+				// invocation left settles that, too.
+				e.granted(rec, req, token{})
+			}
+			return Outcome{Record: rec}, err
 		}
 		now := e.opt.Now()
 		switch verdict := Decide(met.Stored, now, Ask{Secret: secret, Validation: req.Validation, MaxAttempts: e.opt.MaxAttempts}); verdict {

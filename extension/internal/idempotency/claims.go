@@ -75,7 +75,7 @@ func (c *claims) add(o openClaim) {
 func (c *claims) prune() {
 	now := c.now()
 	for _, o := range c.open {
-		if (o.owed == nil || o.token.unprotected) && !now.Before(o.lease) {
+		if (o.owed == nil || o.token.unprotected && !o.owed.refused) && !now.Before(o.lease) {
 			c.drop(o)
 		}
 	}
@@ -107,7 +107,7 @@ func (c *claims) remove(id claimID) {
 func (c *claims) renewed(id claimID, lease time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.open[id]; o != nil {
+	if o := c.open[id]; o != nil && lease.After(o.lease) {
 		o.lease = lease
 	}
 }
@@ -159,8 +159,13 @@ func (c *claims) requestID(id claimID) string {
 func (c *claims) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.prune()
-	return len(c.open)
+	now, n := c.now(), 0
+	for _, o := range c.open {
+		if o.owed != nil || now.Before(o.lease) {
+			n++
+		}
+	}
+	return n
 }
 
 // leftBehind tells whether the claim on rec is one that an earlier invocation
@@ -265,6 +270,10 @@ func (e *Engine) Settle(ctx context.Context, list []OpenClaim, cause Failure, re
 
 func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry bool) {
 	e.open.mu.Lock()
+	if e.open.open[c.claim.token.id()] != c.claim {
+		e.open.mu.Unlock()
+		return // It was ended since it was picked.
+	}
 	t, lease := c.claim.token, c.claim.lease
 	owed := c.claim.owed != nil
 	to := e.failing(t, &cause, retry)

@@ -428,7 +428,8 @@ func TestProceedNotAgainstTheRecord(t *testing.T) {
 		time.AfterFunc(10*time.Millisecond, func() { store.lose("request") }) // The first poll is lost.
 		req := ask(time.Now())
 		req.Wait = 5 * time.Second
-		if out, err := e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeInProgress {
+		var away *StoreError
+		if out, err := e.Acquire(t.Context(), req); !errors.As(err, &away) {
 			t.Fatalf("%+v, %v", out, err)
 		}
 		seen := newEngine(unreadable{}, time.Now, func(o *Options) { o.ProceedOnStoreError = true })
@@ -459,7 +460,7 @@ func TestWaitingForOtherSoftware(t *testing.T) {
 			store.puts = 0
 			e := newEngine(store, time.Now, nil)
 			req := ask(time.Now())
-			req.Wait = 10 * time.Second
+			req.Deadline, req.Wait = time.Now().Add(time.Minute), 10*time.Second
 			if out, err := e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeInProgress {
 				t.Fatalf("%s: %+v, %v", name, out, err)
 			}

@@ -210,11 +210,17 @@ func (l *Lifecycle) shutdown(ctx context.Context, e extapi.Event) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		l.settling.Wait()
 		// An acquire that was under way has made a claim that nobody will hear of.
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		l.Claims.AwaitAcquires(ctx)
+		for quiet := false; !quiet && ctx.Err() == nil; {
+			round, next := context.WithTimeout(ctx, 50*time.Millisecond)
+			l.Claims.AwaitAcquires(round)
+			quiet = round.Err() == nil
+			next()
+			l.settle(ctx, limit, l.take(func(idempotency.OpenClaim) bool { return true }), cause, retry)
+		}
+		l.settling.Wait()
 		l.settle(ctx, limit, l.take(func(idempotency.OpenClaim) bool { return true }), cause, retry)
 		l.settling.Wait()
 	}()
