@@ -67,6 +67,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, deadlines *lifecycle.De
 		Function:            cfg.Function,
 		TTL:                 cfg.TTL,
 		MaxAttempts:         cfg.MaxAttempts,
+		ClockSkew:           cfg.ClockSkew,
 		History:             cfg.History,
 		ProceedOnStoreError: cfg.ProceedOnStoreError,
 		Disabled:            cfg.Disabled,

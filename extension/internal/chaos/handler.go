@@ -162,7 +162,8 @@ func (in *invocation) acquire(ctx context.Context, wait int64, patience time.Dur
 	return false
 }
 
-// work takes its time; long work renews its lease, often just when it ends.
+// work takes its time; long work renews its lease, often just when it ends, or
+// can be taken over.
 func (in *invocation) work(ctx context.Context, d time.Duration) {
 	if !in.percent(30) {
 		in.rest(ctx, d)
@@ -172,7 +173,11 @@ func (in *invocation) work(ctx context.Context, d time.Duration) {
 	for range 1 + in.IntN(3) {
 		pause := time.Duration(in.Float64() * float64(lease))
 		if in.percent(40) {
-			pause = max(0, time.Until(time.UnixMilli(in.until))+in.between(-2*time.Millisecond, 4*time.Millisecond))
+			end := in.until
+			if in.percent(50) { // When it can be taken over.
+				end += clockSkew
+			}
+			pause = max(0, time.Until(time.UnixMilli(end))+in.between(-2*time.Millisecond, 4*time.Millisecond))
 		}
 		in.rest(ctx, pause)
 		op := in.call(Renew, in.key, in.caller, in.where())

@@ -19,6 +19,10 @@ const (
 	anything phase = "anything"
 )
 
+// clockSkew is how far beyond its lease a claim is held against others, in
+// milliseconds: the sidecars' IDEMPOTENCY_CLOCK_SKEW.
+const clockSkew = 20
+
 // state is the model's record of one key. It is comparable: porcupine merges
 // equal states. Times are epoch milliseconds.
 type state struct {
@@ -129,13 +133,13 @@ func acquired(s state, e *event) []state {
 	fits := op.Payload == 0 || s.payload == 0 || op.Payload == s.payload
 	switch {
 	case a.is("in_progress"):
-		return only(fits && s.phase == held && s.request == a.RequestID && s.lease == a.Lease && s.now < s.lease && s.caller != op.Caller, s)
+		return only(fits && s.phase == held && s.request == a.RequestID && s.lease == a.Lease && s.now < s.lease+clockSkew && s.caller != op.Caller, s)
 	case a.is("completed"):
 		return replayed(s, e, fits && s.phase == completed)
 	case a.is("failed"):
 		return replayed(s, e, fits && s.phase == failed)
 	case a.Problem == "payload_mismatch" && s.phase == held:
-		return only(!fits && s.now < s.lease, s)
+		return only(!fits && s.now < s.lease+clockSkew, s)
 	case a.Problem == "payload_mismatch":
 		return unexpired(s, !fits && (s.phase == completed || s.phase == failed))
 	case a.Problem == "claim_lost": // Its own claim was released.
@@ -199,8 +203,8 @@ func granted(s state, e *event, g grant) []state {
 			s.now = max(s.now, s.lease)
 		case g.attempt == 1: // What was stored had expired.
 			s.now = max(s.now, s.expLo)
-		case s.phase == held && again && s.caller != g.caller: // The lease had run out.
-			s.now = max(s.now, s.lease)
+		case s.phase == held && again && s.caller != g.caller: // The lease had run out, by every clock.
+			s.now = max(s.now, s.lease+clockSkew)
 		case s.phase == released && again && s.caller != g.caller:
 		default:
 			return nil

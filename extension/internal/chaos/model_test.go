@@ -85,24 +85,25 @@ func TestModel(t *testing.T) {
 			first, ends(Complete, "a", 5, "R", "completed", 20, 30), ends(Complete, "a", 5, "S", "completed", 40, 50), replays("b", "r1", "S", 60, 70),
 		}, nil, porcupine.Illegal},
 		{"in progress until the lease ends", []*Operation{first, waits("b", "r1", 90, 120, 105)}, nil, porcupine.Ok},
-		{"in progress after it", []*Operation{first, waits("b", "r1", 105, 120, 105)}, nil, porcupine.Illegal},
+		{"in progress until it ends by every clock", []*Operation{first, waits("b", "r1", 124, 140, 105)}, nil, porcupine.Ok},
+		{"in progress after it", []*Operation{first, waits("b", "r1", 125, 140, 105)}, nil, porcupine.Illegal},
 		{"in progress behind itself", []*Operation{first, waits("a", "r1", 20, 30, 105)}, nil, porcupine.Illegal},
-		{"a takeover when the lease has ended", []*Operation{first, grants("r2", "b", 90, 110, 106, 2)}, nil, porcupine.Ok},
-		{"a takeover before that", []*Operation{first, grants("r2", "b", 90, 104, 100, 2)}, nil, porcupine.Illegal},
+		{"a takeover when the lease has ended", []*Operation{first, grants("r2", "b", 90, 130, 126, 2)}, nil, porcupine.Ok},
+		{"a takeover before that", []*Operation{first, grants("r2", "b", 90, 124, 120, 2)}, nil, porcupine.Illegal},
 		{"a takeover before the renewed lease ends", []*Operation{
-			first, renews("a", 5, 150, 40, 60), grants("r2", "b", 110, 120, 115, 2),
+			first, renews("a", 5, 150, 40, 60), grants("r2", "b", 130, 140, 135, 2),
 		}, nil, porcupine.Illegal},
 		{"a takeover that overlaps the renewal", []*Operation{
-			first, renews("a", 5, 205, 100, 120), grants("r2", "b", 106, 120, 115, 2),
+			first, renews("a", 5, 205, 100, 140), grants("r2", "b", 126, 140, 135, 2),
 		}, nil, porcupine.Illegal},
 		{"a takeover after a release", []*Operation{
 			first, ends(Release, "a", 5, "E", "released", 20, 30), grants("r2", "b", 40, 50, 45, 2),
 		}, nil, porcupine.Ok},
 		{"the late complete of one who lost", []*Operation{
-			first, grants("r2", "b", 110, 120, 115, 2), ends(Complete, "a", 5, "R", "claim_lost", 130, 140),
+			first, grants("r2", "b", 130, 140, 135, 2), ends(Complete, "a", 5, "R", "claim_lost", 150, 160),
 		}, nil, porcupine.Ok},
 		{"the late complete of one who lost succeeds", []*Operation{
-			first, grants("r2", "b", 110, 120, 115, 2), ends(Complete, "a", 5, "R", "completed", 130, 140),
+			first, grants("r2", "b", 130, 140, 135, 2), ends(Complete, "a", 5, "R", "completed", 150, 160),
 		}, nil, porcupine.Illegal},
 		{"a complete refused that is its holder's", []*Operation{
 			first, ends(Complete, "a", 5, "R", "claim_lost", 130, 140),
@@ -116,7 +117,7 @@ func TestModel(t *testing.T) {
 		{"a fence that does not grow", []*Operation{
 			first, ends(Release, "a", 5, "E", "released", 20, 30), grants("r2", "b", 0, 50, 5, 2),
 		}, nil, porcupine.Illegal},
-		{"an attempt left out", []*Operation{first, grants("r2", "b", 110, 120, 115, 3)}, nil, porcupine.Illegal},
+		{"an attempt left out", []*Operation{first, grants("r2", "b", 130, 140, 135, 3)}, nil, porcupine.Illegal},
 		{"a lost answer to a complete that took effect", []*Operation{
 			first, ends(Complete, "a", 5, "R", "", 20, 30), replays("b", "r1", "R", 40, 50),
 		}, []*Write{{Key: "k", Kind: Complete, Fence: epoch + 5, Outcome: "R", Expiration: epoch + 2000, From: at(22), To: at(25)}}, porcupine.Ok},

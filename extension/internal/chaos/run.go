@@ -86,6 +86,7 @@ type run struct {
 func (r *run) start(ctx context.Context, path, table string) error {
 	store := r.cfg.Store
 	env := []string{
+		fmt.Sprintf("IDEMPOTENCY_CLOCK_SKEW=%dms", clockSkew),
 		"IDEMPOTENCY_STORE=dynamodb", "IDEMPOTENCY_TABLE_NAME=" + table, "IDEMPOTENCY_SCOPE=", "IDEMPOTENCY_LOG_LEVEL=error",
 	}
 	store.URL = r.proxy.url

@@ -181,7 +181,7 @@ func simulate(t *testing.T, breaks rule, seed uint64, d time.Duration) Verdict {
 	var urls []string
 	for range 5 {
 		quiet := slog.New(slog.DiscardHandler)
-		engine := idempotency.NewEngine(store, idempotency.Options{TTL: time.Hour, Now: time.Now, Random: rand.Reader, Log: quiet})
+		engine := idempotency.NewEngine(store, idempotency.Options{TTL: time.Hour, ClockSkew: clockSkew * time.Millisecond, Now: time.Now, Random: rand.Reader, Log: quiet})
 		server := httptest.NewServer(httpapi.New(httpapi.Options{
 			Engine: engine, Deadlines: deadlines{}, Metrics: http.NotFoundHandler(), Observer: observer{}, Now: time.Now, Log: quiet,
 		}))

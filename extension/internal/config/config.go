@@ -46,6 +46,7 @@ type Config struct {
 	KeyJMESPath string
 	TTL         time.Duration
 	Lease       time.Duration
+	ClockSkew   time.Duration
 	History     int
 	MaxAttempts int
 	// FailOnTimeout: a claim that a timeout left open becomes a final failure.

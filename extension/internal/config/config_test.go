@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 	common := Config{
 		Function: "orders", Scope: "orders", Port: 2774, AuthToken: "session",
 		Store: StoreDynamoDB, TableName: "records", Attributes: dynamodb.DefaultAttributes(),
-		TTL: 24 * time.Hour, Lease: 15 * time.Minute, History: 10, LogLevel: slog.LevelInfo,
+		TTL: 24 * time.Hour, Lease: 15 * time.Minute, ClockSkew: time.Second, History: 10, LogLevel: slog.LevelInfo,
 	}
 	tests := map[string]struct {
 		environ []string

@@ -54,6 +54,8 @@ func settings() []setting {
 			func(c *Config, v string) error { return duration(&c.TTL, v, time.Second, idempotency.MaxTTL) }},
 		{"LEASE", "15m", "", "How long a claim holds where neither the handler nor Lambda tells a deadline.",
 			func(c *Config, v string) error { return duration(&c.Lease, v, time.Second, idempotency.MaxLease) }},
+		{"CLOCK_SKEW", "1s", "", "How far the clocks of two hosts may differ: another run's claim is taken over only when its lease ended this long ago.",
+			func(c *Config, v string) error { return duration(&c.ClockSkew, v, 0, time.Minute) }},
 		{"MAX_ATTEMPTS", "0", "", "The number of runs after which a failure is final; 0: no end.",
 			func(c *Config, v string) error { return whole(&c.MaxAttempts, v, 0, 1_000_000) }},
 		{"HISTORY", "10", "", "How many state changes a record remembers: 2 to 100, or 0 for none.",

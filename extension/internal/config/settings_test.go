@@ -54,6 +54,9 @@ func values() map[string]struct {
 		}},
 		"TTL":   durations("168h"),
 		"LEASE": durations("90s"),
+		"CLOCK_SKEW": {"250ms", map[string]string{
+			"": "from 0s to 1m0s", "1": "from 0s to 1m0s", "-1s": "from 0s to 1m0s", "61s": "from 0s to 1m0s",
+		}},
 		"MAX_ATTEMPTS": {"3", map[string]string{
 			"": "whole number from 0", "-1": "whole number from 0", "3.0": "whole number", "many": "whole number", "1000001": "to 1000000",
 		}},

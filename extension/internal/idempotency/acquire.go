@@ -128,8 +128,8 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 			return out, nil
 		}
 		next := now.Add(pause/2 + rand.N(pause/2+1))
-		if lapses := out.Record.LeaseExpiresAt; lapses.After(now) && lapses.Before(next) {
-			next = lapses.Add(time.Millisecond)
+		if freed := out.Record.LeaseExpiresAt.Add(e.opt.ClockSkew); freed.After(now) && freed.Before(next) {
+			next = freed.Add(time.Millisecond)
 		}
 		if until.Before(next) {
 			next = until
@@ -165,12 +165,12 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 	var prev *Record
 	for range contention {
 		rec := e.grant(prev, secret, req)
-		if rec.Free(rec.UpdatedAt) {
+		if rec.lapsed(rec.UpdatedAt) {
 			return Outcome{}, &StoreError{Op: "acquire", Seen: true, Detail: "the deadline passed before the store had granted the claim"}
 		}
 		err := e.store.Put(ctx, rec, Condition{Prev: prev, Now: rec.UpdatedAt})
 		if err == nil {
-			if rec.Free(e.opt.Now()) {
+			if rec.lapsed(e.opt.Now()) {
 				// The store took longer than the lease: the claim may be another's by now.
 				prev = rec
 				continue
@@ -188,7 +188,8 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 			return Outcome{Record: rec}, err
 		}
 		now := e.opt.Now()
-		switch verdict := Decide(met.Stored, now, Ask{Secret: secret, Validation: req.Validation, MaxAttempts: e.opt.MaxAttempts}); verdict {
+		ask := Ask{Secret: secret, Validation: req.Validation, MaxAttempts: e.opt.MaxAttempts, ClockSkew: e.opt.ClockSkew}
+		switch verdict := Decide(met.Stored, now, ask); verdict {
 		case Grant:
 			prev = met.Stored
 		case Echo:
@@ -213,7 +214,7 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 		case Spent:
 			return Outcome{}, &RefusedError{ErrClaimLost, "the claim that this client_token made was released already; send a new client_token for a new run"}
 		default:
-			return e.inProgress(met.Stored, now), nil
+			return inProgress(met.Stored, ask.freed(met.Stored).Sub(now)), nil
 		}
 	}
 	return Outcome{}, &StoreError{Op: "acquire", Throttled: true, Seen: true, Detail: "the key changes hands faster than it can be claimed; try again"}
@@ -235,8 +236,8 @@ func (e *Engine) exhausted(rec *Record, now time.Time, ttl time.Duration) *Recor
 	return final
 }
 
-func (e *Engine) inProgress(rec *Record, now time.Time) Outcome {
-	left := rec.LeaseExpiresAt.Sub(now)
+// inProgress tells of another's claim, which is held for the time left.
+func inProgress(rec *Record, left time.Duration) Outcome {
 	return Outcome{Status: OutcomeInProgress, Record: rec, RetryAfter: max(100*time.Millisecond, min(left, 5*time.Second))}
 }
 
@@ -252,7 +253,7 @@ func (e *Engine) grant(prev *Record, secret string, req AcquireRequest) *Record 
 		Key:            req.Key,
 		Status:         InProgress,
 		LeaseExpiresAt: lapses.Truncate(time.Millisecond),
-		Expiration:     expiry(lapses, req.TTL),
+		Expiration:     e.expiryOfClaim(lapses, req.TTL),
 		Secret:         secret,
 		Fence:          now.UnixMilli(),
 		Attempt:        1,
@@ -291,6 +292,12 @@ func (e *Engine) grant(prev *Record, secret string, req AcquireRequest) *Record 
 		rec.History = nil
 	}
 	return rec
+}
+
+// expiryOfClaim is the end of the record of a claim that lapses then: it is held
+// that long, whatever the clocks.
+func (e *Engine) expiryOfClaim(lapses time.Time, ttl time.Duration) time.Time {
+	return expiry(lapses, max(ttl, e.opt.ClockSkew))
 }
 
 // granted answers with a claim and notes it as open.

@@ -10,7 +10,21 @@ type Ask struct {
 	Validation string
 	// MaxAttempts is the number of runs after which a failure is final; 0: no end.
 	MaxAttempts int
+	// ClockSkew is how far the clocks of two hosts may differ: another's claim is
+	// held that much beyond its lease.
+	ClockSkew time.Duration
 }
+
+// freed is when the claim on rec is free for the asker: its own at the end of its
+// lease, another's when the lease has ended by every clock.
+func (a Ask) freed(rec *Record) time.Time {
+	if a.owns(rec) {
+		return rec.LeaseExpiresAt
+	}
+	return rec.LeaseExpiresAt.Add(a.ClockSkew)
+}
+
+func (a Ask) owns(rec *Record) bool { return rec.Secret != "" && rec.Secret == a.Secret }
 
 // Verdict is what an acquire may do.
 type Verdict string
@@ -39,11 +53,13 @@ const (
 // Decide tells what an acquire may do, from the stored record (nil: none), the
 // time and the request alone. It is the only place where that is decided.
 func Decide(rec *Record, now time.Time, ask Ask) Verdict {
-	switch {
-	case rec == nil || rec.Expired(now):
+	if rec == nil || rec.Expired(now) {
 		return Grant
-	case rec.Free(now) && !exhausted(rec, ask):
-		if rec.released() && rec.Secret == ask.Secret && rec.Secret != "" {
+	}
+	free := rec.Status == InProgress && (rec.released() || !now.Before(ask.freed(rec)))
+	switch {
+	case free && !exhausted(rec, ask):
+		if rec.released() && ask.owns(rec) {
 			return Spent
 		}
 		return Grant
@@ -55,12 +71,12 @@ func Decide(rec *Record, now time.Time, ask Ask) Verdict {
 		return Replay
 	case rec.Status == Failed:
 		return Report
-	case rec.Free(now):
+	case free:
 		return Exhaust
 	}
 	// A status that is not ours was written by other software: give way to it,
 	// as to any claim, until the record expires.
-	if rec.Secret != "" && rec.Secret == ask.Secret {
+	if ask.owns(rec) {
 		return Echo
 	}
 	return Wait
@@ -69,5 +85,5 @@ func Decide(rec *Record, now time.Time, ask Ask) Verdict {
 // exhausted tells whether a free claim was the last attempt. The asker's own claim
 // that lapsed before it heard of it was none.
 func exhausted(rec *Record, ask Ask) bool {
-	return ask.MaxAttempts > 0 && rec.Attempt >= ask.MaxAttempts && (rec.Secret == "" || rec.Secret != ask.Secret)
+	return ask.MaxAttempts > 0 && rec.Attempt >= ask.MaxAttempts && !ask.owns(rec)
 }

@@ -21,6 +21,7 @@ func TestDecide(t *testing.T) {
 	released := func(r *Record) { r.LeaseExpiresAt = time.Time{} }
 	lapsed := func(r *Record) { r.LeaseExpiresAt = now }
 	mine := func(r *Record) { r.Secret = "mine" }
+	late := func(r *Record) { r.LeaseExpiresAt = now.Add(-time.Second) }
 	other := func(r *Record) { r.Validation = strings.Repeat("b", 64) }
 	is := func(s Status) func(*Record) { return func(r *Record) { r.Status = s } }
 	all := func(changes ...func(*Record)) *Record {
@@ -53,6 +54,13 @@ func TestDecide(t *testing.T) {
 		{"lapsed at the last attempt, mine", all(lapsed, mine), Ask{Secret: "mine", MaxAttempts: 1}, Grant},
 		{"released at the last attempt", all(released), Ask{Secret: "mine", MaxAttempts: 1}, Exhaust},
 		{"lapsed with an attempt left", all(lapsed), Ask{Secret: "mine", MaxAttempts: 2}, Grant},
+		{"lapsed, but not by every clock", all(lapsed), Ask{Secret: "mine", ClockSkew: time.Second}, Wait},
+		{"lapsed, but not by every clock, other payload", all(lapsed, other), Ask{Secret: "mine", Validation: ask.Validation, ClockSkew: time.Second}, Mismatch},
+		{"lapsed by every clock but for a millisecond", all(late), Ask{Secret: "mine", ClockSkew: time.Second + time.Millisecond}, Wait},
+		{"lapsed by every clock", all(late), Ask{Secret: "mine", ClockSkew: time.Second}, Grant},
+		{"lapsed by every clock, at the last attempt", all(late), Ask{Secret: "mine", MaxAttempts: 1, ClockSkew: time.Second}, Exhaust},
+		{"lapsed, mine, whatever the clocks", all(lapsed, mine), Ask{Secret: "mine", ClockSkew: time.Second}, Grant},
+		{"released, whatever the clocks", all(released), Ask{Secret: "mine", ClockSkew: time.Second}, Grant},
 		{"released", all(released), ask, Grant},
 		{"released, mine", all(released, mine), ask, Spent},
 		{"released, no token on it", all(released, func(r *Record) { r.Secret = "" }), Ask{}, Grant},

@@ -93,7 +93,7 @@ func (e *Engine) Renew(ctx context.Context, text string, until time.Time) (Renew
 	defer cancel()
 	err = e.store.Update(ctx, t.key, Change{
 		Secret: t.secret, Fence: t.fence,
-		Status: InProgress, LeaseExpiresAt: until, Expiration: expiry(until, t.ttl),
+		Status: InProgress, LeaseExpiresAt: until, Expiration: e.expiryOfClaim(until, t.ttl),
 		UpdatedAt: e.opt.Now().Truncate(time.Millisecond),
 	})
 	var met *ConditionError

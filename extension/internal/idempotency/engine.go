@@ -54,6 +54,8 @@ type Options struct {
 	TTL time.Duration
 	// MaxAttempts is the number of runs after which a failure is final; 0: no end.
 	MaxAttempts int
+	// ClockSkew is how far the clocks of two hosts may differ.
+	ClockSkew time.Duration
 	// History is the number of entries that a record keeps; 0: none.
 	History int
 	// ProceedOnStoreError grants an acquire that the store did not answer.

@@ -20,8 +20,9 @@ var explore = flag.Bool("explore", false, "let TestEveryInterleaving run its lar
 // calls, lost answers and steps of time that a small world allows: two or three
 // runs of one key on hosts of their own, whose clocks differ.
 //
-// In each of them at most one run believes, with the skew to spare, that its claim
-// is held; the first completed result is the one that stands; the fence only
+// In each of them at most one run believes that its claim is held, as long as the
+// clocks differ by no more than is tolerated (beyond that: at most one with the
+// rest of the skew to spare); the first completed result is the one that stands; the fence only
 // grows; and whoever was told that its end was stored has it stored.
 //
 // The short form loses one answer and takes a step of time less; with the flag
@@ -29,19 +30,22 @@ var explore = flag.Bool("explore", false, "let TestEveryInterleaving run its lar
 func TestEveryInterleaving(t *testing.T) {
 	const step = time.Second
 	for _, c := range []struct {
-		name  string
-		runs  []string        // what each run does with its claim
-		skews []time.Duration // how far each host's clock is ahead
-		ticks int             // steps of time
-		lost  int             // answers that may be lost
+		name      string
+		runs      []string        // what each run does with its claim
+		skews     []time.Duration // how far each host's clock is ahead
+		tolerated time.Duration   // Options.ClockSkew
+		ticks     int             // steps of time
+		lost      int             // answers that may be lost
 	}{
-		{"two complete", []string{"complete", "complete"}, []time.Duration{0, 0}, 4, 2},
-		{"two complete, skewed", []string{"complete", "complete"}, []time.Duration{0, step}, 4, 2},
-		{"two complete, skewed back", []string{"complete", "complete"}, []time.Duration{step, 0}, 4, 2},
-		{"one fails", []string{"fail", "complete"}, []time.Duration{0, 0}, 3, 2},
-		{"one crashes", []string{"crash", "complete"}, []time.Duration{0, step}, 4, 2},
-		{"one renews", []string{"renew", "complete"}, []time.Duration{0, 0}, 4, 1},
-		{"three", []string{"complete", "fail", "complete"}, []time.Duration{0, 0, 0}, 2, 1},
+		{"two complete", []string{"complete", "complete"}, []time.Duration{0, 0}, 0, 4, 2},
+		{"two complete, skewed as tolerated", []string{"complete", "complete"}, []time.Duration{0, step}, step, 4, 2},
+		{"two complete, skewed back", []string{"complete", "complete"}, []time.Duration{step, 0}, step, 4, 2},
+		{"two complete, skewed beyond", []string{"complete", "complete"}, []time.Duration{0, 2 * step}, step, 4, 2},
+		{"two complete, skewed, nothing tolerated", []string{"complete", "complete"}, []time.Duration{0, step}, 0, 4, 2},
+		{"one fails", []string{"fail", "complete"}, []time.Duration{0, 0}, 0, 3, 2},
+		{"one crashes", []string{"crash", "complete"}, []time.Duration{0, step}, step, 4, 2},
+		{"one renews", []string{"renew", "complete"}, []time.Duration{0, step}, step, 4, 1},
+		{"three", []string{"complete", "fail", "complete"}, []time.Duration{0, 0, 0}, 0, 2, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +61,7 @@ func TestEveryInterleaving(t *testing.T) {
 			executions := 0
 			var choices choices
 			for more := true; more; more = choices.next() {
-				w := &world{choices: &choices, skews: c.skews, skew: skew, step: step, ticks: c.ticks, lost: c.lost}
+				w := &world{choices: &choices, skews: c.skews, tolerated: c.tolerated, spare: max(0, skew-c.tolerated), step: step, ticks: c.ticks, lost: c.lost}
 				if violation := w.execute(c.runs); violation != "" {
 					t.Fatalf("%s, in this order:\n%s", violation, strings.Join(w.trace, "\n"))
 				}
@@ -103,9 +107,11 @@ func (c *choices) next() bool {
 // world is one execution: the record, real time, and the runs, of which one moves
 // at a time.
 type world struct {
-	choices     *choices
-	skews       []time.Duration
-	skew, step  time.Duration
+	choices   *choices
+	skews     []time.Duration
+	tolerated time.Duration
+	// spare is what the clocks differ by beyond that.
+	spare, step time.Duration
 	ticks, lost int
 
 	now       time.Time
@@ -193,12 +199,12 @@ func (r *oneRun) stop(what string) bool {
 
 func (r *oneRun) clock() time.Time { return r.w.now.Add(r.w.skews[r.i]) }
 
-// believes tells whether the run takes its claim for held, with the skew to spare.
-func (r *oneRun) believes() bool { return r.clock().Add(r.w.skew).Before(r.lease) }
+// believes tells whether the run takes its claim for held.
+func (r *oneRun) believes() bool { return r.clock().Add(r.w.spare).Before(r.lease) }
 
 func (r *oneRun) script(end string) {
 	w := r.w
-	e := NewEngine(r, Options{TTL: time.Hour, Now: r.clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
+	e := NewEngine(r, Options{TTL: time.Hour, ClockSkew: w.tolerated, Now: r.clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
 	out, err := e.Acquire(context.Background(), AcquireRequest{Key: Key{Partition: "k"}, Lease: 2 * w.step})
 	switch {
 	case err != nil:

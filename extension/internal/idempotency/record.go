@@ -83,11 +83,8 @@ type Record struct {
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
 func (r *Record) Expired(now time.Time) bool { return !now.Before(r.Expiration) }
 
-// Free tells whether the claim on an InProgress record can be taken: it was
-// released, or its lease has run out.
-func (r *Record) Free(now time.Time) bool {
-	return r.Status == InProgress && (r.LeaseExpiresAt.IsZero() || !now.Before(r.LeaseExpiresAt))
-}
+// lapsed tells whether the lease of a claim has run out for its holder.
+func (r *Record) lapsed(now time.Time) bool { return !now.Before(r.LeaseExpiresAt) }
 
 // released tells whether the claim's holder gave it up.
 func (r *Record) released() bool { return r.Status == InProgress && r.LeaseExpiresAt.IsZero() }
