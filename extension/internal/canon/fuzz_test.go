@@ -105,6 +105,9 @@ func FuzzSelect(f *testing.F) {
 			return
 		}
 		one, err := e.Select(v)
+		if other, light, lightErr := e.SelectLight(v); light && ((err == nil) != (lightErr == nil) || err == nil && canon.Hash(one) != canon.Hash(other)) {
+			t.Fatalf("%q of %q: another selection as a light one: %v, %v", expression, event, err, lightErr)
+		}
 		if err != nil {
 			return
 		}

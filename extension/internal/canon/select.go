@@ -18,6 +18,9 @@ import (
 const (
 	maxWork   = 5_000_000
 	workBytes = 16
+	// lightWork bounds a selection that may run beside any number of others: to
+	// milliseconds, and to memory of the order of a small event's own.
+	lightWork = maxWork / 50
 	runeBytes = 4 // of text taken apart into characters
 	jsonBytes = 8 // of text read as JSON, besides its values
 	jsonValue = 4 // for each value of it
@@ -45,6 +48,14 @@ var errTooMuchWork = errors.New("the expression makes too much work of this valu
 // [@,@]|[@,@]|… runs away; beyond the bound, and where a function is given what
 // it cannot take, Select returns an error.
 func (e *Expression) Select(v Value) (Value, error) { return e.within(maxWork, v) }
+
+// SelectLight is Select, but gives up where the work is more than little, and then
+// light is false: with Select, that takes as long and as much memory as a selection
+// may, and callers should not do it for many events at once.
+func (e *Expression) SelectLight(v Value) (result Value, light bool, err error) {
+	result, err = e.within(lightWork, v)
+	return result, !errors.Is(err, errTooMuchWork), err
+}
 
 func (e *Expression) within(work int, v Value) (Value, error) {
 	r := &run{root: v, slots: make([]Value, e.slots), left: work}

@@ -125,3 +125,39 @@ func TestBigBodyWaitsNoLonger(t *testing.T) {
 		t.Errorf("after all: answered %d %s", w.Code, w.Body)
 	}
 }
+
+// Heavy selections are made one at a time, too, and in turn with big bodies; light
+// ones wait for neither. Their turn ends with them, and a big body's own selection
+// needs no other.
+func TestHeavySelectionsInTurn(t *testing.T) {
+	s := serve(t)
+	heavy := func(id int, more string) string {
+		return fmt.Sprintf(`{"event":{"id":%d,"l":[%s0]%s},"key_jmespath":"[id, length(sort(l))]"}`, id, strings.Repeat("0,", 50_000), more)
+	}
+	first := s.dial()
+	text := s.postText("/acquire", bigBody("first"))
+	if _, err := io.WriteString(first, text[:len(text)-1]); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // It has its turn by now.
+	second := s.dial()
+	if _, err := io.WriteString(second, s.postText("/acquire", heavy(1, ""))); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		s.acquire(fmt.Sprintf(`{"event":{"id":"light %d"},"key_jmespath":"id"}`, i))
+	}
+	time.Sleep(50 * time.Millisecond)
+	if closed(second) {
+		t.Error("a heavy selection did not wait for the big body")
+	}
+	if _, err := io.WriteString(first, text[len(text)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	s.receive(first, text).want("acquired")
+	s.receive(second, s.postText("/acquire", heavy(1, ""))).want("acquired")
+
+	s.acquire(heavy(2, `,"big":"`+strings.Repeat("x", httpapi.BigBody)+`"`))
+	s.post("/acquire", strings.Replace(heavy(3, ""), "sort(l)", "l[*].[sort($.l)]", 1)).problem(400, httpapi.KeyInvalid, "too much work")
+	s.acquire(heavy(4, ""))
+}

@@ -169,6 +169,18 @@ func keyParts(f *fields) ([]string, error) {
 	return nil, wrong()
 }
 
+// selected makes a selection, a heavy one in its turn.
+func selected(e *canon.Expression, event canon.Value, f *fields) (canon.Value, error) {
+	v, light, err := e.SelectLight(event)
+	if light {
+		return v, err
+	}
+	if err := f.alone(); err != nil {
+		return v, err
+	}
+	return e.Select(event)
+}
+
 // selected is the hash of what the expression selects from the event.
 func (a *api) selected(f *fields) (string, error) {
 	event, err := canon.Parse(f.raw("event"))
@@ -187,7 +199,11 @@ func (a *api) selected(f *fields) (string, error) {
 		if err != nil {
 			return "", problemf(BadRequest, "%s: %v; correct the expression", from, err)
 		}
-		if event, err = selection.expression.Select(event); err != nil {
+		if event, err = selected(selection.expression, event, f); err != nil {
+			var p *problem
+			if errors.As(err, &p) {
+				return "", p
+			}
 			return "", problemf(KeyInvalid, "%s cannot be applied to this event: %v; correct the expression or the event", from, err)
 		}
 		if !canon.Missing(event) {

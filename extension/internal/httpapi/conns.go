@@ -26,6 +26,10 @@ const (
 	// closed for them, and how long those have been idle. Short of that, their
 	// clients may be about to use them.
 	settling = 100 * time.Millisecond
+	// slowHeader is how long a header may take while callers wait for others to end;
+	// headerTimeout is for when there is room. Callers without the secret could
+	// otherwise hold all connections with halves of headers.
+	slowHeader = time.Second
 )
 
 // conns are the connections of a server, in bounds. One with a request under way
@@ -38,12 +42,15 @@ type conns struct {
 	most int           // how many may be open; callers beyond that wait
 	tick time.Duration // the unit of time while there are too many
 
+	answer time.Duration // how long writing one may take
+
 	// room gets a value when a connection is gone or idle.
 	room chan struct{}
 
 	mu      sync.Mutex
 	open    int
 	waiting *list.List // each *conn without a request, the longest idle first
+	headers *list.List // each *conn with a part of a header, the slowest first
 	now     int        // ticks so far
 	ticking bool
 	full    time.Time // since when callers wait; zero: they do not
@@ -54,7 +61,7 @@ type conns struct {
 
 func newConns(log *slog.Logger) *conns {
 	n := min(maxDescriptors, descriptorLimit())
-	c := &conns{log: log, tick: idleTick, waiting: list.New(), room: make(chan struct{}, 1)}
+	c := &conns{log: log, tick: idleTick, answer: answerTimeout, waiting: list.New(), headers: list.New(), room: make(chan struct{}, 1)}
 	c.bound(max(n/4*3, 1))
 	return c
 }
@@ -69,10 +76,11 @@ type conn struct {
 	of *conns
 
 	// Under of.mu:
-	place *list.Element // in of.waiting; nil: a request is under way
-	since int           // the tick at which it became idle
-	at    time.Time     // the same by the clock, for other bounds
-	gone  bool
+	place  *list.Element // in of.waiting; nil: a request is under way
+	header *list.Element // in of.headers; nil: all of the header has come, or nothing
+	since  int           // the tick at which it became idle
+	at     time.Time     // when it came to its list, by the clock
+	gone   bool
 }
 
 func (s *conns) accepted(tcp *net.TCPConn) *conn {
@@ -104,6 +112,7 @@ func (s *conns) changed(nc net.Conn, state http.ConnState) {
 func (s *conns) wait(c *conn) {
 	s.mu.Lock()
 	if !c.gone && c.place == nil {
+		s.busy(c)
 		c.since, c.at = s.now, time.Now()
 		c.place = s.waiting.PushBack(c)
 	}
@@ -118,6 +127,18 @@ func (s *conns) busy(c *conn) {
 		s.waiting.Remove(c.place)
 		c.place = nil
 	}
+	if c.header != nil {
+		s.headers.Remove(c.header)
+		c.header = nil
+	}
+}
+
+// begun notes that bytes have come: of a header, where a request was waited for.
+func (s *conns) begun(c *conn) {
+	if c.place != nil {
+		s.busy(c)
+		c.header, c.at = s.headers.PushBack(c), time.Now()
+	}
 }
 
 // take takes connections out, to be hung up: the longest idle first, while there
@@ -129,12 +150,27 @@ func (s *conns) take(tooMany func() bool, due func(*conn) bool) (over []*conn) {
 		if unread(c.TCPConn) {
 			continue // A request has come that nobody has read yet.
 		}
-		c.gone = true
-		s.open--
-		s.closed++
+		s.leave(c)
 		over = append(over, c)
 	}
 	return over
+}
+
+// takeSlow takes out those whose header is slow.
+func (s *conns) takeSlow(now time.Time) (over []*conn) {
+	for e := s.headers.Front(); e != nil && now.Sub(e.Value.(*conn).at) >= slowHeader; e = s.headers.Front() {
+		c := e.Value.(*conn)
+		s.busy(c)
+		s.leave(c)
+		over = append(over, c)
+	}
+	return over
+}
+
+func (s *conns) leave(c *conn) {
+	c.gone = true
+	s.open--
+	s.closed++
 }
 
 func hangUp(over []*conn) {
@@ -178,6 +214,7 @@ func (s *conns) admit(refused error) bool {
 			func() bool { return s.open > s.idle },
 			func(c *conn) bool { return now.Sub(c.at) >= settling },
 		)
+		over = append(over, s.takeSlow(now)...)
 	}
 	s.watch()
 	s.mu.Unlock()
@@ -224,7 +261,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.patientConn.Read(b)
 	if n > 0 {
 		c.of.mu.Lock()
-		c.of.busy(c)
+		c.of.begun(c)
 		c.of.mu.Unlock()
 	}
 	return n, err

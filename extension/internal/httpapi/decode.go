@@ -8,6 +8,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +38,20 @@ type fields struct {
 	members []canon.Member
 	err     error
 	release func()
+	// turn is the wait for a turn; nil if this is in one.
+	turn func() (release func(), err error)
+}
+
+// alone waits until this is in its turn, which lasts until done.
+func (f *fields) alone() error {
+	if f.turn == nil {
+		return nil
+	}
+	release, err := f.turn()
+	if err == nil {
+		f.turn, f.release = nil, release
+	}
+	return err
 }
 
 // done ends the use of the members. It goes before what can take long.
@@ -56,7 +72,8 @@ func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...stri
 	body, release, err := a.readBody(w, r)
 	if err != nil {
 		release()
-		if problemOf(err).code == TooLarge {
+		awaited := r.ContentLength > maxBody && r.Header.Get("Expect") != "" // The caller has not begun to send.
+		if problemOf(err).code == TooLarge && !awaited {
 			// Many clients send all of a body before they read the answer, and
 			// would see a broken connection instead of it.
 			_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
@@ -73,7 +90,11 @@ func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...stri
 		release()
 		return nil, err
 	}
-	return &fields{members: members, release: release}, nil
+	f := &fields{members: members, release: release}
+	if len(body) <= bigBody {
+		f.turn = func() (func(), error) { return a.turn(r) }
+	}
+	return f, nil
 }
 
 // readBody reads a body, a big one in its turn, which lasts until release.
@@ -102,8 +123,8 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 	return body, release, err
 }
 
-// turn waits until no other big body is in use, as long as this one may take to
-// come.
+// turn waits until no other big body is in use, nor a heavy selection made, as long
+// as a body may take to come.
 func (a *api) turn(r *http.Request) (release func(), err error) {
 	within := bodyTimeout
 	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.ReadTimeout > 0 {
@@ -113,9 +134,22 @@ func (a *api) turn(r *http.Request) (release func(), err error) {
 	defer cancel()
 	select {
 	case a.big <- struct{}{}:
+		collect()
 		return sync.OnceFunc(func() { <-a.big }), nil
 	case <-ctx.Done():
-		return func() {}, problemf(BadRequest, "the body was not read: others of over %d bytes came before it and took too long; send it again", bigBody)
+		return func() {}, problemf(BadRequest, "the body was not read: others of over %d bytes, or with heavy selections, came before it and took too long; send it again", bigBody)
+	}
+}
+
+// collectFrom is the size of the heap from which what the last turn left is
+// collected before the next one: both together would be too much for a small
+// sandbox.
+const collectFrom = 24 << 20
+
+func collect() {
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	if metrics.Read(heap); heap[0].Value.Kind() == metrics.KindUint64 && heap[0].Value.Uint64() > collectFrom {
+		runtime.GC()
 	}
 }
 

@@ -13,6 +13,7 @@ const (
 	MaxConns      = maxDescriptors / 4 * 3
 	IdleTicks     = idleTicks
 	HeaderTimeout = headerTimeout
+	BodyTimeout   = bodyTimeout
 	ProblemPage   = problemPage
 )
 
@@ -27,3 +28,5 @@ func (s *Server) SetTick(d time.Duration) { s.conns.tick = d }
 func (s *Server) SetMost(n int) { s.conns.bound(n) }
 
 func Unread(c *net.TCPConn) bool { return unread(c) }
+
+func (s *Server) SetAnswerTimeout(d time.Duration) { s.conns.answer = d }

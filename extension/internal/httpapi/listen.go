@@ -32,8 +32,10 @@ func NewServer(h http.Handler, log *slog.Logger) *Server {
 	conns := newConns(log)
 	return &Server{conns: conns, http: &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(&partingWriter{ResponseWriter: w, conns: conns}, r)
+			r, rest := watchRest(r)
+			h.ServeHTTP(&partingWriter{ResponseWriter: w, conns: conns, rest: rest}, r)
 		}),
+		ConnContext: withConn,
 		// OPTIONS * is answered like any other call, not by net/http past the
 		// checks of host and secret.
 		DisableGeneralOptionsHandler: true,
@@ -63,10 +65,12 @@ func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ct
 func (s *Server) Close() error { return s.http.Close() }
 
 // partingWriter asks for the end of the connection with the answer where too many
-// are open: a caller that was told loses no call to it.
+// are open: a caller that was told loses no call to it. And it bounds the wait for
+// what is left of the request.
 type partingWriter struct {
 	http.ResponseWriter
 	conns   *conns
+	rest    *rest
 	decided bool
 }
 
@@ -76,6 +80,7 @@ func (w *partingWriter) decide() {
 		if w.conns.crowded() {
 			w.Header().Set("Connection", "close")
 		}
+		w.rest.bound()
 	}
 }
 

@@ -56,7 +56,7 @@ type api struct {
 	Options
 	selections selections
 	health     health
-	big        chan struct{} // holds a value while a big body is in use
+	big        chan struct{} // holds a value while a big body is in use, or a heavy selection made
 }
 
 // handler answers a call, or returns an error that is told as a problem.
