@@ -21,11 +21,13 @@ var arrows = map[string][]string{
 	"internal/metrics":        {"internal/idempotency"},
 	"internal/extapi":         {},
 	"internal/lifecycle":      {"internal/extapi", "internal/idempotency"},
+	"internal/selection":      {"internal/canon"},
 	"internal/httpapi":        {"internal/canon", "internal/idempotency"},
+	"internal/runtimeproxy":   {"internal/idempotency"},
 	// It checks expressions and scopes, and fills in attribute names.
 	"internal/config": {"internal/canon", "internal/idempotency", "internal/store/dynamodb"},
 	"": {"internal/config", "internal/extapi", "internal/httpapi", "internal/idempotency", "internal/lifecycle",
-		"internal/metrics", "internal/store/dynamodb", "internal/store/file", "internal/store/memory"},
+		"internal/canon", "internal/runtimeproxy", "internal/selection", "internal/metrics", "internal/store/dynamodb", "internal/store/file", "internal/store/memory"},
 }
 
 func TestArrows(t *testing.T) {

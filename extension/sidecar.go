@@ -48,6 +48,7 @@ type sidecar struct {
 	store    idempotency.Store
 	server   *httpapi.Server
 	listener net.Listener
+	proxy    *runtimeProxy // nil outside Lambda
 	close    func() error
 }
 
@@ -77,9 +78,17 @@ func newSidecar(ctx context.Context, cfg *config.Config, deadlines *lifecycle.De
 		Observer:            count,
 	})
 	count.OpenClaims(engine.OpenClaims)
+	keys := idempotency.Keys{Scope: cfg.Scope, SortKey: cfg.Store == config.StoreDynamoDB && cfg.Attributes.Sort != ""}
+	var proxy *runtimeProxy
+	if cfg.InLambda() {
+		if proxy, err = newRuntimeProxy(ctx, cfg, engine, keys, log); err != nil {
+			_ = listener.Close()
+			return nil, errors.Join(err, closeStore())
+		}
+	}
 	handler := httpapi.New(httpapi.Options{
 		Engine:      engine,
-		Keys:        idempotency.Keys{Scope: cfg.Scope, SortKey: cfg.Store == config.StoreDynamoDB && cfg.Attributes.Sort != ""},
+		Keys:        keys,
 		KeyJMESPath: cfg.KeyJMESPath,
 		AuthToken:   cfg.AuthToken,
 		Deadlines:   deadlines,
@@ -88,7 +97,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, deadlines *lifecycle.De
 		Now:         time.Now,
 		Log:         log,
 	})
-	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: listener, close: closeStore}, nil
+	return &sidecar{engine: engine, store: store, server: httpapi.NewServer(handler, log), listener: listener, proxy: proxy, close: closeStore}, nil
 }
 
 func openStore(cfg *config.Config, count *metrics.Metrics) (idempotency.Store, func() error, error) {
@@ -112,12 +121,16 @@ func (s *sidecar) serve() (failed <-chan error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.server.RegisterOnShutdown(stop)
 	go s.engine.RetryOwed(ctx)
-	ended := make(chan error, 1)
-	go func() {
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	ended := make(chan error, 2)
+	serve := func(server interface{ Serve(l net.Listener) error }, l net.Listener) {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			ended <- err
 		}
-	}()
+	}
+	go serve(s.server, s.listener)
+	if s.proxy != nil {
+		go serve(s.proxy.server, s.proxy.listener)
+	}
 	return ended
 }
 
@@ -127,6 +140,9 @@ func (s *sidecar) stop() error {
 	defer cancel()
 	_ = s.server.Shutdown(ctx)
 	_ = s.server.Close()
+	if s.proxy != nil {
+		_ = s.proxy.server.Close()
+	}
 	return s.close()
 }
 

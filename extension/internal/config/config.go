@@ -3,12 +3,15 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,9 +58,28 @@ type Config struct {
 	ProceedOnStoreError bool
 	Disabled            bool
 
+	// ProxyPort is the runtime proxy's; 0: DefaultProxyPort if it is free.
+	ProxyPort int
+	// UpstreamAPI is the Runtime API, or the next proxy, that calls are passed to.
+	UpstreamAPI string
+	// KeyIsRequestID, for calls through the runtime proxy: the invocation's id is
+	// the key, instead of what is selected from the event.
+	KeyIsRequestID bool
+	// Batch: the records of a batch are claimed one by one.
+	Batch bool
+	// OnInProgress is "error", "wait" or "skip".
+	OnInProgress string
+	// RequireKey: an event without a key is an error.
+	RequireKey bool
+	// FailOnError: a handler's error becomes a final failure.
+	FailOnError bool
+
 	LogLevel slog.Level
 	LogJSON  bool
 }
+
+// DefaultProxyPort is where runtimes look for the runtime proxy.
+const DefaultProxyPort = 2775
 
 // InLambda tells whether the process is a Lambda extension.
 func (c *Config) InLambda() bool { return c.RuntimeAPI != "" }
@@ -134,6 +156,15 @@ func (c *Config) resolve(env map[string]string, told map[string]bool) (wrong []e
 		if c.AuthToken == "" {
 			wrong = append(wrong, errors.New("IDEMPOTENCY_AUTH_TOKEN is not set, and neither is AWS_SESSION_TOKEN nor AWS_CONTAINER_AUTHORIZATION_TOKEN: set one, callers must prove themselves with it"))
 		}
+	}
+	if c.UpstreamAPI == "" && !told["UPSTREAM_RUNTIME_API"] {
+		c.UpstreamAPI = c.RuntimeAPI
+	}
+	if c.Port == c.ProxyPort && !told["PORT"] && !told["RUNTIME_PROXY_PORT"] {
+		wrong = append(wrong, fmt.Errorf("IDEMPOTENCY_PORT and IDEMPOTENCY_RUNTIME_PROXY_PORT are both %d: give each its own", c.Port))
+	}
+	if own := net.JoinHostPort("127.0.0.1", strconv.Itoa(cmp.Or(c.ProxyPort, DefaultProxyPort))); c.UpstreamAPI == own {
+		wrong = append(wrong, fmt.Errorf("IDEMPOTENCY_UPSTREAM_RUNTIME_API=%q: that is this proxy itself; name the one behind it, or leave it unset", own))
 	}
 	return append(wrong, c.attributesDiffer()...)
 }

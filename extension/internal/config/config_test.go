@@ -45,6 +45,7 @@ func TestDefaults(t *testing.T) {
 		Function: "orders", Scope: "orders", Port: 2774, AuthToken: "session",
 		Store: StoreDynamoDB, TableName: "records", Attributes: dynamodb.DefaultAttributes(),
 		TTL: 24 * time.Hour, Lease: 15 * time.Minute, ClockSkew: time.Second, History: 10, LogLevel: slog.LevelInfo,
+		OnInProgress: "error",
 	}
 	tests := map[string]struct {
 		environ []string
@@ -86,6 +87,7 @@ func TestDefaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := common
 			tt.want(&want)
+			want.UpstreamAPI = want.RuntimeAPI
 			if got := load(t, tt.environ); !reflect.DeepEqual(got, &want) {
 				t.Errorf("got  %+v\nwant %+v", got, &want)
 			}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +66,20 @@ func settings() []setting {
 			func(c *Config, v string) error { return choice(&c.FailOnTimeout, v, "release", "fail") }},
 		{"ON_STORE_ERROR", "reject", "", "What an acquire answers when the store is away: `reject` (503) or `proceed` (the work runs without protection).",
 			func(c *Config, v string) error { return choice(&c.ProceedOnStoreError, v, "reject", "proceed") }},
+		{"RUNTIME_PROXY_PORT", "", "`2775`, or no proxy where that is taken", "The port on 127.0.0.1 of the runtime proxy, for functions without code of their own.",
+			func(c *Config, v string) error { return port(&c.ProxyPort, v) }},
+		{"UPSTREAM_RUNTIME_API", "", "`AWS_LAMBDA_RUNTIME_API`", "Runtime proxy: the host and port that calls are passed to; another proxy's, where two are chained.",
+			func(c *Config, v string) error { return hostPort(&c.UpstreamAPI, v) }},
+		{"KEY", "event", "", "Runtime proxy: `event` (what `IDEMPOTENCY_KEY_JMESPATH` selects) or `request-id` (the invocation's id, which Lambda keeps over the retries of an asynchronous event).",
+			func(c *Config, v string) error { return choice(&c.KeyIsRequestID, v, "event", "request-id") }},
+		{"BATCH", "event", "", "Runtime proxy: `event`, or `records`: each record of SQS, Kinesis and DynamoDB Streams is claimed on its own.",
+			func(c *Config, v string) error { return choice(&c.Batch, v, "event", "records") }},
+		{"ON_IN_PROGRESS", "error", "", "Runtime proxy: a duplicate of a run in progress is answered with an `error`, made to `wait` for its end, or `skip`ped with an empty success.",
+			func(c *Config, v string) error { return oneOf(&c.OnInProgress, v, "error", "wait", "skip") }},
+		{"ON_MISSING_KEY", "run", "", "Runtime proxy: an event without a key is `run` without protection, or answered with an `error`.",
+			func(c *Config, v string) error { return choice(&c.RequireKey, v, "run", "error") }},
+		{"ON_ERROR", "release", "", "Runtime proxy: a handler's error frees the key (`release`) or is a final failure (`fail`).",
+			func(c *Config, v string) error { return choice(&c.FailOnError, v, "release", "fail") }},
 		{"DISABLED", "false", "", "`true`: every acquire is granted and nothing is stored. For tests.",
 			func(c *Config, v string) error { return choice(&c.Disabled, v, "false", "true") }},
 		{"LOG_LEVEL", "info", "", "`debug`, `info`, `warn` or `error`. Keys show in full at `debug` only.",
@@ -206,6 +222,24 @@ func choice(to *bool, v, no, yes string) error {
 		return fmt.Errorf("use %s or %s", no, yes)
 	}
 	*to = v == yes
+	return nil
+}
+
+func oneOf(to *string, v string, words ...string) error {
+	if !slices.Contains(words, v) {
+		last := len(words) - 1
+		return fmt.Errorf("use %s or %s", strings.Join(words[:last], ", "), words[last])
+	}
+	*to = v
+	return nil
+}
+
+func hostPort(to *string, v string) error {
+	host, number, err := net.SplitHostPort(v)
+	if err != nil || host == "" || number == "" {
+		return errors.New("use a host and a port, as in 127.0.0.1:9009")
+	}
+	*to = v
 	return nil
 }
 

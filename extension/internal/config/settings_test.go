@@ -39,7 +39,7 @@ func values() map[string]struct {
 			"": "use dynamodb, memory or file:PATH", "redis": "file:PATH", "Memory": "file:PATH", "memory:": "file:PATH",
 			"file": "name the file", "file:": "name the file", "dynamodb:x": "file:PATH", "/tmp/x.db": "file:PATH",
 		}},
-		"PORT": {"2775", map[string]string{
+		"PORT": {"2773", map[string]string{
 			"": "1024 to 65535", "80": "1024 to 65535", "0": "1024 to 65535", "-1": "1024 to 65535", "65536": "1024 to 65535",
 			"2774.0": "1024 to 65535", "http": "1024 to 65535", "9001": "use another port", "99999999999999999999": "1024 to 65535",
 		}},
@@ -63,6 +63,15 @@ func values() map[string]struct {
 		"HISTORY": {"0", map[string]string{
 			"": "2 to 100, or 0", "1": "2 to 100, or 0", "101": "2 to 100, or 0", "-2": "2 to 100, or 0", "all": "2 to 100, or 0",
 		}},
+		"RUNTIME_PROXY_PORT": {"2776", map[string]string{"": "1024 to 65535", "80": "1024 to 65535", "9001": "use another port"}},
+		"UPSTREAM_RUNTIME_API": {"127.0.0.1:9009", map[string]string{
+			"": "as in 127.0.0.1:9009", "9009": "as in 127.0.0.1:9009", ":9009": "as in 127.0.0.1:9009", "127.0.0.1:": "as in 127.0.0.1:9009",
+		}},
+		"KEY":            words("request-id", "event or request-id"),
+		"BATCH":          words("records", "event or records"),
+		"ON_IN_PROGRESS": words("skip", "error, wait or skip"),
+		"ON_MISSING_KEY": words("error", "run or error"),
+		"ON_ERROR":       words("fail", "release or fail"),
 		"ON_TIMEOUT":     words("fail", "release or fail"),
 		"ON_STORE_ERROR": words("proceed", "reject or proceed"),
 		"DISABLED":       words("true", "false or true"),

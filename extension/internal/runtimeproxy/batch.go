@@ -1,0 +1,325 @@
+package runtimeproxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+)
+
+// parallel is how many records of a batch are at the store at once.
+const parallel = 32
+
+// record is an element of a batch.
+type record struct {
+	raw json.RawMessage
+	// id is what a partial batch response calls it; name is what its source keeps
+	// over redeliveries, the default key.
+	id, name string
+	// group orders records: after one that is held back, none of its group may run.
+	group string
+
+	key   idempotency.Key
+	token string
+	fate  fate
+	// first is the record of this batch that has the same key; nil: this one has.
+	first *record
+}
+
+// fate is what becomes of a record.
+type fate int
+
+const (
+	run      fate = iota // the handler gets it
+	done                 // an earlier run completed it
+	heldBack             // it is reported as failed, and comes again
+	twin                 // it shares the fate of another record of the batch
+)
+
+// batch is an event of records.
+type batch struct {
+	before, after []byte // the event around its records
+	records       []*record
+}
+
+// parseBatch reads an event of SQS, Kinesis or DynamoDB Streams; nil: it is none.
+func parseBatch(event []byte) *batch {
+	decoder := json.NewDecoder(bytes.NewReader(event))
+	if t, err := decoder.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return nil
+		}
+		if name != "Records" {
+			var skip json.RawMessage
+			if decoder.Decode(&skip) != nil {
+				return nil
+			}
+			continue
+		}
+		if t, err := decoder.Token(); err != nil || t != json.Delim('[') {
+			return nil
+		}
+		b := &batch{before: event[:decoder.InputOffset()]}
+		for decoder.More() {
+			var raw json.RawMessage
+			if decoder.Decode(&raw) != nil {
+				return nil
+			}
+			r := parseRecord(raw)
+			if r == nil {
+				return nil
+			}
+			b.records = append(b.records, r)
+		}
+		if _, err := decoder.Token(); err != nil || !json.Valid(event) || len(b.records) == 0 {
+			return nil
+		}
+		b.after = event[decoder.InputOffset()-1:]
+		return b
+	}
+	return nil
+}
+
+// parseRecord reads what the event sources call their records, as documented at
+// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html,
+// https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html and
+// https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+func parseRecord(raw json.RawMessage) *record {
+	var said struct {
+		EventSource    string `json:"eventSource"`
+		EventSourceARN string `json:"eventSourceARN"`
+		EventID        string `json:"eventID"`
+		MessageID      string `json:"messageId"`
+		Attributes     struct{ MessageGroupID string }
+		Kinesis        struct {
+			SequenceNumber string `json:"sequenceNumber"`
+		} `json:"kinesis"`
+		DynamoDB struct{ SequenceNumber string } `json:"dynamodb"`
+	}
+	if json.Unmarshal(raw, &said) != nil {
+		return nil
+	}
+	r := &record{raw: raw}
+	switch said.EventSource {
+	case "aws:sqs":
+		r.id, r.name = said.MessageID, said.MessageID
+		if strings.HasSuffix(said.EventSourceARN, ".fifo") {
+			r.group = "group " + said.Attributes.MessageGroupID
+		}
+	case "aws:kinesis":
+		r.id, r.name, r.group = said.Kinesis.SequenceNumber, said.EventID, "shard"
+	case "aws:dynamodb":
+		r.id, r.name, r.group = said.DynamoDB.SequenceNumber, said.EventID, "shard"
+	}
+	if r.id == "" {
+		return nil
+	}
+	return r
+}
+
+// claimBatch claims each record on its own. It returns the event with those that
+// the handler is to run, or false where none is left and it answered itself.
+func (p *Proxy) claimBatch(ctx context.Context, inv *invocation, event []byte, b *batch) ([]byte, bool) {
+	firsts := map[idempotency.Key]*record{}
+	for _, r := range b.records {
+		key, err := p.RecordKey(r.raw, r.name)
+		switch {
+		case err != nil && p.RequireKey:
+			p.Log.Warn("a record has no key, and is reported as failed", "request_id", inv.id, "record", r.id, "error", err)
+			r.fate = heldBack
+		case err != nil:
+			p.Log.Warn("a record has no key, and runs without protection", "request_id", inv.id, "record", r.id, "error", err)
+		case firsts[key] != nil:
+			r.fate, r.first = twin, firsts[key]
+		default:
+			r.key, firsts[key] = key, r
+		}
+	}
+	forEach(b.records, func(r *record) {
+		if r.key != (idempotency.Key{}) {
+			p.claimRecord(ctx, inv, r)
+		}
+	})
+	p.keepOrder(b)
+	inv.batch = b
+	switch kept := b.with(run); len(kept) {
+	case len(b.records):
+		return event, true
+	case 0:
+	default:
+		return slices.Concat(b.before, b.raw(kept), b.after), true
+	}
+	p.answer(ctx, inv, jsonType, b.report(nil))
+	return nil, false
+}
+
+func (p *Proxy) claimRecord(ctx context.Context, inv *invocation, r *record) {
+	out, err := p.Claims.Acquire(ctx, p.ask(inv, r.key))
+	switch {
+	case err != nil:
+		p.Log.Warn("a record could not be claimed, and is reported as failed", "request_id", inv.id, "record", r.id, "error", err)
+		r.fate = heldBack
+	case out.Status == idempotency.OutcomeAcquired:
+		r.token = out.Token
+	case out.Status == idempotency.OutcomeCompleted:
+		r.fate = done
+	case out.Status == idempotency.OutcomeInProgress && p.OnInProgress == InProgressSkip:
+		p.Log.Warn(skipped, "request_id", inv.id, "record", r.id, "first_request_id", out.Record.RequestID)
+		r.fate = done
+	default:
+		p.Log.Info("a record is reported as failed", "request_id", inv.id, "record", r.id, "status", string(out.Status), "first_request_id", out.Record.RequestID)
+		r.fate = heldBack
+	}
+}
+
+// keepOrder holds back what would overtake a record that is held back, where the
+// source keeps order, and gives its claims up.
+func (p *Proxy) keepOrder(b *batch) {
+	stopped := map[string]bool{}
+	var givenUp []*record
+	for _, r := range b.records {
+		held := r.fate == heldBack || r.fate == twin && r.first.fate == heldBack
+		if r.group != "" && stopped[r.group] && r.fate == run {
+			held = true
+			if r.token != "" {
+				givenUp = append(givenUp, r)
+			}
+			r.fate = heldBack
+		}
+		if held && r.group != "" {
+			stopped[r.group] = true
+		}
+	}
+	forEach(givenUp, func(r *record) {
+		failure := idempotency.Failure{Type: "Idempotency.HeldBack", Message: "a record before it is in progress elsewhere"}
+		_, err := p.Claims.Fail(context.Background(), idempotency.FailRequest{Token: r.token, Error: &failure, Retry: true})
+		p.ended(r.id, err)
+		r.token = ""
+	})
+}
+
+func (b *batch) with(f fate) []*record {
+	var some []*record
+	for _, r := range b.records {
+		if r.fate == f {
+			some = append(some, r)
+		}
+	}
+	return some
+}
+
+// raw are the records as they came, joined.
+func (b *batch) raw(records []*record) []byte {
+	var parts [][]byte
+	for _, r := range records {
+		parts = append(parts, r.raw)
+	}
+	return bytes.Join(parts, []byte(","))
+}
+
+// completeBatch ends the claims as the handler's response says, and returns that
+// response with the records that were held back added.
+func (p *Proxy) completeBatch(inv *invocation, response []byte) []byte {
+	failed, ok := failures(response, inv.batch)
+	forEach(inv.batch.with(run), func(r *record) {
+		switch {
+		case r.token == "":
+		case failed[r.id]:
+			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported the record as failed"}, !p.FailOnError)
+		default:
+			_, err := p.Claims.Complete(context.Background(), idempotency.CompleteRequest{Token: r.token, Result: []byte("null")})
+			p.ended(r.id, err)
+		}
+	})
+	if !ok || len(inv.batch.with(heldBack))+len(inv.batch.with(twin)) == 0 {
+		return response
+	}
+	return inv.batch.report(failed)
+}
+
+func (p *Proxy) failBatch(inv *invocation, failure idempotency.Failure, retry bool) {
+	forEach(inv.batch.with(run), func(r *record) {
+		if r.token != "" {
+			p.failRecord(r, failure, retry)
+		}
+	})
+}
+
+func (p *Proxy) failRecord(r *record, failure idempotency.Failure, retry bool) {
+	_, err := p.Claims.Fail(context.Background(), idempotency.FailRequest{Token: r.token, Error: &failure, Retry: retry})
+	p.ended(r.id, err)
+}
+
+// failures are the records that a response reports as failed. Where it is not
+// one that Lambda takes, all of them failed, and ok is false: the response has to
+// stay what it is. No body at all is a success of all.
+func failures(response []byte, b *batch) (failed map[string]bool, ok bool) {
+	failed = map[string]bool{}
+	var said struct {
+		Failures []map[string]json.RawMessage `json:"batchItemFailures"`
+	}
+	if len(bytes.TrimSpace(response)) == 0 || json.Unmarshal(response, &said) != nil {
+		return failed, true // Not a partial response: nothing is reported as failed.
+	}
+	known := map[string]bool{}
+	for _, r := range b.records {
+		known[r.id] = true
+	}
+	for _, f := range said.Failures {
+		var id string
+		if json.Unmarshal(f["itemIdentifier"], &id) != nil || !known[id] {
+			for _, r := range b.records {
+				failed[r.id] = true
+			}
+			return failed, false
+		}
+		failed[id] = true
+	}
+	return failed, true
+}
+
+// report is the partial batch response: what the handler reported, what was held
+// back, and what shares the fate of either.
+func (b *batch) report(failed map[string]bool) []byte {
+	type item struct {
+		ItemIdentifier string `json:"itemIdentifier"`
+	}
+	items := []item{}
+	for _, r := range b.records {
+		of := r
+		if r.fate == twin {
+			of = r.first
+		}
+		if of.fate == heldBack || failed[r.id] || failed[of.id] {
+			items = append(items, item{r.id})
+		}
+	}
+	text, err := json.Marshal(map[string]any{"batchItemFailures": items})
+	if err != nil {
+		panic(fmt.Sprintf("runtimeproxy: %v", err)) // Strings always can.
+	}
+	return text
+}
+
+// forEach calls f for each record, some at once.
+func forEach(records []*record, f func(*record)) {
+	var group sync.WaitGroup
+	turns := make(chan struct{}, parallel)
+	for _, r := range records {
+		turns <- struct{}{}
+		group.Go(func() {
+			defer func() { <-turns }()
+			f(r)
+		})
+	}
+	group.Wait()
+}
