@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -25,9 +26,20 @@ const session = "the-session-token"
 // lambdaEnv is what Lambda gives an extension.
 func lambdaEnv(api string, more ...string) []string {
 	return append([]string{
+		fmt.Sprintf("IDEMPOTENCY_RUNTIME_PROXY_PORT=%d", unusedPort()),
 		"AWS_LAMBDA_RUNTIME_API=" + api, "AWS_LAMBDA_FUNCTION_NAME=orders", "AWS_REGION=eu-west-1",
 		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "AWS_SESSION_TOKEN=" + session,
 	}, more...)
+}
+
+// unusedPort is freePort where no test is at hand; 0, which is refused, if there is none.
+func unusedPort() int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // extension starts the program as an extension, and waits until it asks for the

@@ -18,6 +18,7 @@ import (
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/emulator"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/link"
 )
 
 // built holds what TestMain built for all tests.
@@ -53,26 +54,42 @@ type function struct {
 	port  int
 	table string
 	local dynamodblocal.Endpoint
+	link  *link.Link // the sidecar's way to the table
 }
 
-const secret = "the-session-token"
+const (
+	secret = "the-session-token"
+	// proxyPort is another port of the sidecar's, to be different where many run
+	// side by side.
+	proxyPort = "IDEMPOTENCY_RUNTIME_PROXY_PORT"
+)
 
 // deployGo deploys the Go handler; env is added to the environment.
 func deployGo(t *testing.T, timeout time.Duration, env map[string]string) *function {
 	t.Helper()
+	return deploy(t, emulator.Config{Timeout: timeout, Env: env})
+}
+
+// deploy deploys the Go handler to an environment of the kind that c says.
+func deploy(t *testing.T, c emulator.Config) *function {
+	t.Helper()
 	local := dynamodblocal.Start(t)
 	table := dynamodblocal.CreateTable(t, local, dynamodblocal.Table{TTL: "expiration"})
-	f := &function{T: t, port: emulator.FreePort(t), table: table, local: local}
+	f := &function{T: t, port: emulator.FreePort(t), table: table, local: local, link: link.Start(t, local.URL)}
 	all := local.Env()
 	maps.Copy(all, map[string]string{
-		"IDEMPOTENCY_TABLE_NAME": table,
-		"IDEMPOTENCY_PORT":       strconv.Itoa(f.port),
-		"AWS_SESSION_TOKEN":      secret,
+		"AWS_ENDPOINT_URL_DYNAMODB": f.link.URL,
+		"IDEMPOTENCY_TABLE_NAME":    table,
+		"IDEMPOTENCY_PORT":          strconv.Itoa(f.port),
+		proxyPort:                   strconv.Itoa(emulator.FreePort(t)),
+		"AWS_SESSION_TOKEN":         secret,
 	})
-	maps.Copy(all, env)
-	f.Emulator = emulator.Start(t, emulator.Config{
-		ExtensionDir: built.extensions, Command: []string{built.goHandler}, Env: all, Timeout: timeout, FunctionName: "jobs",
-	})
+	maps.Copy(all, c.Env)
+	if c.Command == nil {
+		c.ExtensionDir, c.Command = built.extensions, []string{built.goHandler}
+	}
+	c.Env, c.FunctionName = all, "jobs"
+	f.Emulator = emulator.Start(t, c)
 	return f
 }
 
@@ -149,10 +166,14 @@ func TestFailureIsRetried(t *testing.T) {
 func TestLeftOpen(t *testing.T) {
 	const timeout = 2 * time.Second
 	for do, want := range map[string]string{
-		"abandon": "Handler.Abandoned",
-		"sleep":   "Sandbox.Timedout",
-		"exit":    "Runtime.ExitError",
-		"panic":   "Runtime.ExitError",
+		"abandon":    "Handler.Abandoned",
+		"error":      "Handler.Abandoned",
+		"sleep":      "Sandbox.Timedout",
+		"exit":       "Runtime.ExitError",
+		"exit 0":     "Runtime.ExitError",
+		"panic":      "Runtime.ExitError",
+		"huge":       "Runtime.ExitError", // Lambda takes no answer above 6 MB.
+		"deaf sleep": "Sandbox.Timedout",  // SIGTERM is ignored, so that SHUTDOWN comes late.
 	} {
 		t.Run(do, func(t *testing.T) {
 			t.Parallel()

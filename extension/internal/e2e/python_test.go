@@ -92,6 +92,7 @@ func (j *jobs) deploy(handler string, timeout time.Duration, env map[string]stri
 	maps.Copy(all, map[string]string{
 		"IDEMPOTENCY_TABLE_NAME": j.table,
 		"IDEMPOTENCY_PORT":       strconv.Itoa(emulator.FreePort(j)),
+		proxyPort:                strconv.Itoa(emulator.FreePort(j)),
 		"AWS_SESSION_TOKEN":      secret,
 		"PYTHONPATH":             example,
 	})
@@ -146,7 +147,9 @@ func (j *jobs) mustGiveWay(e *emulator.Emulator, job, body string) {
 	if l := j.launch(e, job, ""); l.StatusCode != http.StatusOK || l.Body != body {
 		j.Fatalf("a duplicate of job %s got %s", job, l.raw)
 	}
-	e.WaitLog(j, duplicate, 5*time.Second)
+	for end := time.Now().Add(5 * time.Second); warnings(e) == before && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond) // A line of the log may come after the answer.
+	}
 	if n := warnings(e) - before; n != 1 {
 		j.Fatalf("a duplicate of job %s logged %d warnings", job, n)
 	}

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -130,6 +131,33 @@ func TestSettlingIsTriedAgain(t *testing.T) {
 		e.store.set(0, nil)
 		e.invoke("c")
 		e.want("k", "RELEASED Handler.Abandoned")
+	})
+}
+
+// An invocation ended while its acquire was on the way to the store: the next
+// one has begun when the claim is granted, to nobody.
+func TestAcquireThatOutlivesItsInvocation(t *testing.T) {
+	inLambda(t, nil, func(e *environment) {
+		e.invoke("a")
+		e.store.set(2*time.Second, nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := e.engine.Acquire(context.Background(), request("k", "a")); err != nil {
+				e.Error(err)
+			}
+		}()
+		time.Sleep(time.Second)
+		e.invoke("b")
+		e.store.set(0, nil)
+		current := e.claim(request("current", "b"))
+		<-done
+		synctest.Wait()
+		e.want("k", "RELEASED Handler.Abandoned")
+		e.want("current", "HELD")
+		if _, err := e.engine.Complete(e.Context(), idempotency.CompleteRequest{Token: current, Result: []byte("1")}); err != nil {
+			e.Error(err)
+		}
 	})
 }
 

@@ -27,6 +27,9 @@ const (
 	shutdownReserve = 400 * time.Millisecond
 	// settleLeast holds where the deadline of SHUTDOWN leaves less.
 	settleLeast = 300 * time.Millisecond
+	// shutdownReport is what is left of the time for claims to tell of those that
+	// the store did not take.
+	shutdownReport = 50 * time.Millisecond
 	// settleOnInvoke bounds the work on claims that an invocation left open.
 	settleOnInvoke = 10 * time.Second
 	// invocationStart is how far the start of an invocation, taken from its
@@ -128,13 +131,24 @@ func (l *Lifecycle) next(ctx context.Context) (extapi.Event, error) {
 func (l *Lifecycle) invoked(ctx context.Context, e extapi.Event) {
 	l.Deadlines.Learn(e)
 	start := e.Deadline().Add(-l.Deadlines.Timeout() - invocationStart)
-	left := l.take(func(c idempotency.OpenClaim) bool {
+	earlier := slices.Clone(l.seen)
+	left := func(c idempotency.OpenClaim) bool {
 		// An id that no INVOKE named is the handler's own word for something else, or
 		// that of this invocation. Lambda repeats an asynchronous event under its id.
-		return l.sawBefore(c.RequestID) && (c.RequestID != e.RequestID || c.Acquired.Before(start))
-	})
+		return slices.Contains(earlier, c.RequestID) && (c.RequestID != e.RequestID || c.Acquired.Before(start))
+	}
+	list := l.take(left)
 	l.saw(e.RequestID)
-	l.settle(ctx, settleOnInvoke, left, abandoned(), true)
+	l.settle(ctx, settleOnInvoke, list, abandoned(), true)
+	l.settling.Go(func() {
+		// An acquire that an earlier invocation did not wait for, or was frozen with,
+		// may be granted only now.
+		ctx, cancel := context.WithTimeout(ctx, settleOnInvoke)
+		defer cancel()
+		l.Claims.AwaitAcquires(ctx)
+		late := l.take(func(c idempotency.OpenClaim) bool { return left(c) && !slices.Contains(list, c) })
+		l.settle(context.WithoutCancel(ctx), settleOnInvoke, late, abandoned(), true)
+	})
 }
 
 func abandoned() idempotency.Failure {
@@ -200,6 +214,8 @@ func (l *Lifecycle) shutdown(ctx context.Context, e extapi.Event) {
 	if left := time.Until(e.Deadline()) - shutdownReserve; left < limit {
 		limit = max(left, settleLeast)
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit-shutdownReport)
+	defer cancel()
 	cause, retry := l.cause(e.ShutdownReason)
 	// What an earlier invocation left has nothing to do with this end. It is here
 	// if the store did not take its settling.
@@ -211,8 +227,6 @@ func (l *Lifecycle) shutdown(ctx context.Context, e extapi.Event) {
 	go func() {
 		defer close(done)
 		// An acquire that was under way has made a claim that nobody will hear of.
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
 		for quiet := false; !quiet && ctx.Err() == nil; {
 			round, next := context.WithTimeout(ctx, 50*time.Millisecond)
 			l.Claims.AwaitAcquires(round)
@@ -221,6 +235,9 @@ func (l *Lifecycle) shutdown(ctx context.Context, e extapi.Event) {
 			l.settle(ctx, limit, l.take(func(idempotency.OpenClaim) bool { return true }), cause, retry)
 		}
 		l.settling.Wait()
+		if ctx.Err() != nil {
+			return // What is open has been told of.
+		}
 		l.settle(ctx, limit, l.take(func(idempotency.OpenClaim) bool { return true }), cause, retry)
 		l.settling.Wait()
 	}()

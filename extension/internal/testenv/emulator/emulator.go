@@ -35,6 +35,7 @@ type Config struct {
 	FunctionName string            // "function" if empty
 	Managed      bool              // Lambda Managed Instances: started at once, concurrent invokes, all run as user 993 (a Command with arguments has to be readable for it)
 	Concurrency  int               // of managed mode; 4 if zero
+	SnapStart    bool              // there is an endpoint for credentials, with a token of its own, besides those in the environment; not in managed mode
 }
 
 // Emulator is one execution environment.
@@ -115,6 +116,9 @@ func launch(tb testing.TB, c Config, rie string, command []string) (*Emulator, e
 	}
 	args := []string{"-c", enterScript, "emulator", tb.TempDir(), c.Opt, c.ExtensionDir, c.Dir, managedBootstrap(tb, c, command),
 		rie, "--runtime-interface-emulator-address", e.address, "--runtime-api-address", "127.0.0.1:" + strconv.Itoa(FreePort(tb))}
+	if c.SnapStart {
+		args = append(args, "--enable-init-caching")
+	}
 	if !c.Managed {
 		args = append(args, command...)
 	}

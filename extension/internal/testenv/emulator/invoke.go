@@ -16,13 +16,17 @@ type Result struct {
 	Took   time.Duration
 }
 
-// busyLimit is how long managed mode's refusals are tried again: a worker that has just answered, or a function that has just
+// busyLimit is how long the emulator's own refusals are tried again. Managed mode's: a worker that has just answered, or a function that has just
 // started, is a moment away from asking for the next event. A refusal after that means that all workers are busy.
 const busyLimit = 300 * time.Millisecond
 
 func (r Result) busy() bool {
 	return r.Status == http.StatusBadRequest && bytes.Contains(r.Body, []byte(`"Runtime.Unavailable"`))
 }
+
+// resetting tells whether the call met the end of the last environment's reset, as one that follows at once now and then does on a
+// busy machine. It is tried again: no part of the function has run.
+func (r Result) resetting() bool { return bytes.Contains(r.Body, []byte("Error: ErrGateCanceled")) }
 
 // Address is host and port of the emulator's Invoke API.
 func (e *Emulator) Address() string { return e.address }
@@ -47,7 +51,7 @@ func (e *Emulator) Invoke(ctx context.Context, payload []byte, headers ...http.H
 		var a answer
 		for deadline := time.Now().Add(busyLimit); ; time.Sleep(2 * time.Millisecond) {
 			a.result, a.err = e.post(context.WithoutCancel(ctx), payload, headers)
-			if !a.result.busy() || time.Now().After(deadline) || ctx.Err() != nil {
+			if !a.result.busy() && !a.result.resetting() || time.Now().After(deadline) || ctx.Err() != nil {
 				break
 			}
 		}
