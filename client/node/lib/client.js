@@ -1,0 +1,164 @@
+'use strict';
+
+const { randomUUID } = require('node:crypto');
+const { Connections } = require('./connections.js');
+const { ClaimLostError, PayloadMismatchError, ProblemError, UnavailableError } = require('./errors.js');
+const { checkJSON, resultJSON } = require('./json.js');
+const { checkNames, wholeNumber } = require('./options.js');
+
+const problems = { payload_mismatch: PayloadMismatchError, claim_lost: ClaimLostError };
+
+// The verbs of the sidecar's API. May be called at the same time.
+class Client {
+  #port;
+  #authToken;
+  #timeoutMs;
+  #logger;
+  #connections = new Connections();
+
+  constructor(options = {}) {
+    checkNames('Client', options, ['port', 'authToken', 'timeoutMs', 'logger']);
+    this.#port = options.port;
+    this.#authToken = options.authToken;
+    this.#timeoutMs = wholeNumber('timeoutMs', options.timeoutMs) ?? 15_000;
+    this.#logger = options.logger;
+  }
+
+  // Asks for the claim on a key. Resolves to an outcome, to be told apart by its status.
+  async acquire(request) {
+    checkNames('acquire', request, acquireNames);
+    const { context, event, key, payload, waitMs = 0 } = request;
+    const body = {
+      key,
+      event,
+      key_jmespath: request.keyJmespath,
+      payload,
+      scope: request.scope,
+      ttl_seconds: wholeNumber('ttlSeconds', request.ttlSeconds),
+      deadline_ms: wholeNumber('deadlineMs', request.deadlineMs),
+      lease_ms: wholeNumber('leaseMs', request.leaseMs),
+      request_id: request.requestId ?? context?.awsRequestId,
+      client_token: request.clientToken ?? newClientToken(),
+      detached: request.detached,
+      wait_ms: wholeNumber('waitMs', request.waitMs),
+    };
+    if (body.deadline_ms === undefined && body.lease_ms === undefined) body.deadline_ms = deadlineOf(context);
+    if ('key' in request) checkJSON(key, 'the key');
+    if ('event' in request) checkJSON(event, 'the event');
+    if (payload !== undefined) checkJSON(payload, 'the payload');
+    if (isDisabled()) return { status: 'acquired', token: 'disabled', fence: 0, attempt: 1, leaseExpiresAt: body.deadline_ms ?? Date.now(), unprotected: true };
+    return this.#call('/acquire', JSON.stringify(body), waitMs);
+  }
+
+  // Ends a claim with a result, which duplicates get; undefined is stored as null.
+  async complete(token, result, options = {}) {
+    checkNames('complete', options, ['ttlSeconds']);
+    const ttl = wholeNumber('ttlSeconds', options.ttlSeconds);
+    const members = JSON.stringify({ token, ttl_seconds: ttl });
+    const body = `${members.slice(0, -1)},"result":${resultJSON(result)}}`;
+    if (isDisabled()) return { status: 'completed', unprotected: true };
+    return this.#call('/complete', body);
+  }
+
+  // Ends the claim of work that failed. The key is free again; with retry false the failure is final.
+  async fail(token, error, options = {}) {
+    checkNames('fail', options, ['retry']);
+    const retry = options.retry ?? true;
+    if (isDisabled()) return { status: retry ? 'released' : 'failed', unprotected: true };
+    return this.#call('/fail', JSON.stringify({ token, error: describe(error), retry }));
+  }
+
+  // Gives a held claim a new lease, never a shorter one.
+  async renew(token, options = {}) {
+    checkNames('renew', options, ['leaseMs']);
+    const leaseMs = wholeNumber('leaseMs', options.leaseMs);
+    if (isDisabled()) return { status: 'acquired', leaseExpiresAt: Date.now() + (leaseMs ?? 0), unprotected: true };
+    return this.#call('/renew', JSON.stringify({ token, lease_ms: leaseMs }));
+  }
+
+  // For the wrappers: something went wrong that the caller is not told of otherwise.
+  warn(message) {
+    (this.#logger ?? console).warn(`lambda-idempotency: ${message}`);
+  }
+
+  async #call(path, body, waitMs = 0) {
+    const port = this.#port ?? (process.env.IDEMPOTENCY_PORT || 2774);
+    const secret = this.#authToken ?? (process.env.IDEMPOTENCY_AUTH_TOKEN || process.env.AWS_SESSION_TOKEN || process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN);
+    const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
+    if (secret) headers['X-Idempotency-Auth'] = secret;
+    const answer = await this.#connections.post(port, path, headers, body, waitMs + this.#timeoutMs, waitMs > 0);
+    let members;
+    try {
+      members = JSON.parse(answer.text);
+    } catch {
+      // Told below.
+    }
+    if (answer.status === 200 && typeof members?.status === 'string') return camelCased(members);
+    throw problem(answer, members, `http://127.0.0.1:${port}${path}`);
+  }
+}
+
+const acquireNames = [
+  'key', 'event', 'keyJmespath', 'payload', 'scope', 'ttlSeconds', 'waitMs', 'context', 'requestId', 'deadlineMs',
+  'leaseMs', 'detached', 'clientToken',
+];
+
+function isDisabled() {
+  return process.env.IDEMPOTENCY_DISABLED === 'true';
+}
+
+// Copies of a snapshot begin with the same memory, so random numbers must not come from a store of them; and the clock
+// tells apart even copies of one random generator.
+function newClientToken() {
+  return `${randomUUID({ disableEntropyCache: true })}-${process.hrtime.bigint().toString(36)}`;
+}
+
+// When the invocation ends, in epoch milliseconds, if the context tells.
+function deadlineOf(context) {
+  const left = context?.getRemainingTimeInMillis?.();
+  return Number.isFinite(left) && left > 0 ? Math.floor(Date.now() + left) : undefined; // Emulators may have no limit.
+}
+
+// The type and message of anything that can be thrown.
+function describe(error) {
+  if (error === undefined) return undefined;
+  try {
+    if (typeof error !== 'object' || error === null) return { type: typeof error, message: clean(error) };
+    // A class that extends Error without a name of its own is told by the class's.
+    const name = error.name === 'Error' ? error.constructor?.name : error.name;
+    return { type: clean(name ?? error.type ?? 'Error'), message: clean(error.message ?? error) };
+  } catch {
+    return { type: 'Error', message: 'the error cannot be put into words' };
+  }
+}
+
+// The sidecar keeps less, and takes no lone surrogates.
+function clean(text) {
+  return String(text).slice(0, 4096).toWellFormed();
+}
+
+// The members of an answer by their names in JavaScript. What was stored stays as it is.
+function camelCased(members) {
+  return Object.fromEntries(Object.entries(members).map(([name, value]) => [name.replace(/_([a-z])/g, (_, c) => c.toUpperCase()), value]));
+}
+
+function problem({ status, headers }, members, url) {
+  const { code, detail } = members ?? {};
+  if (typeof code !== 'string') {
+    return new ProblemError({ status, detail: `${url} answered ${status}, but not as the sidecar does; is something else on that port?` });
+  }
+  if (status === 503) {
+    const seconds = Number(headers['retry-after'] ?? NaN);
+    return new UnavailableError({ status, code, detail, retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined });
+  }
+  return new (problems[code] ?? ProblemError)({ status, code, detail });
+}
+
+let shared;
+
+// The client of all calls that name none, so that they share their connections.
+function sharedClient() {
+  return (shared ??= new Client());
+}
+
+module.exports = { Client, sharedClient };

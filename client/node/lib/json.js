@@ -1,0 +1,72 @@
+'use strict';
+
+// As deep as the sidecar reads.
+const maxDepth = 200;
+
+// A value that cannot be sent as JSON.
+class NotJSONError extends TypeError {}
+
+// Refuses what JSON has no word for, in what a key or a payload's hash is made of. JSON.stringify would leave it out or
+// write it as null or {}, and that would make one key of different work. A member that is undefined counts as absent,
+// as everywhere in JavaScript.
+function checkJSON(value, path, depth = 0) {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return;
+    case 'number':
+      if (!Number.isFinite(value)) throw new NotJSONError(`${path} is ${value}, which JSON cannot express`);
+      return;
+    case 'undefined':
+      throw new NotJSONError(`${path} is undefined, which JSON cannot express`);
+    case 'object':
+      break;
+    default: // bigint, function, symbol
+      throw new NotJSONError(`${path} is a ${typeof value}, which JSON cannot express; convert it first`);
+  }
+  if (value === null) return;
+  if (depth > maxDepth) throw new NotJSONError(`${path.slice(0, 80)}… is nested too deeply, or contains itself`);
+  if (typeof value.toJSON === 'function') {
+    checkJSON(value.toJSON(''), path, depth + 1);
+    return;
+  }
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) checkJSON(value[i], `${path}[${i}]`, depth + 1);
+    return;
+  }
+  const names = Object.keys(value);
+  if (names.length === 0 && !isPlain(value)) {
+    // A Map, a Set, a Promise that nobody awaited: {} would be written, whatever is in it.
+    throw new NotJSONError(`${path} is a ${value.constructor?.name || 'special object'}, which JSON cannot express; convert it first`);
+  }
+  for (const name of names) {
+    if (value[name] !== undefined) checkJSON(value[name], `${path}.${name}`, depth + 1);
+  }
+}
+
+// Whether this is an object as {} makes them, in this realm or in another.
+function isPlain(value) {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+// The JSON text of a result, as Lambda would answer it.
+function resultJSON(value) {
+  if (value === undefined) return 'null';
+  if (isStream(value)) throw new NotJSONError('the result is a stream');
+  if (isStream(value?.body)) throw new NotJSONError("the result's body is a stream");
+  let text;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw new NotJSONError(`the result is no JSON: ${cause.message}`, { cause });
+  }
+  if (text === undefined) throw new NotJSONError(`the result is a ${typeof value}, which JSON cannot express`);
+  return text;
+}
+
+function isStream(value) {
+  return typeof value === 'object' && value !== null && (typeof value.pipe === 'function' || typeof value.pipeTo === 'function');
+}
+
+module.exports = { NotJSONError, checkJSON, resultJSON };

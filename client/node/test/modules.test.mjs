@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const folder = path.dirname(here);
+const names = [
+  'ClaimLostError', 'Client', 'FailedError', 'IdempotencyError', 'InProgressError', 'PayloadMismatchError', 'ProblemError',
+  'ResultError', 'UnavailableError', 'claimOf', 'idempotency', 'idempotent', 'run',
+];
+
+// The package as npm packs it, installed in a project of its own.
+let project;
+
+before(() => {
+  project = fs.mkdtempSync(path.join(os.tmpdir(), 'lambda-idempotency-'));
+  process.on('exit', () => fs.rmSync(project, { recursive: true }));
+  const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--loglevel=error', '--pack-destination', project], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] }));
+  const home = path.join(project, 'node_modules/lambda-idempotency');
+  fs.mkdirSync(home, { recursive: true });
+  execFileSync('tar', ['-xzf', path.join(project, packed.filename), '--strip-components=1', '-C', home]);
+});
+
+const node = (...args) => execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' }).trim();
+
+test('the package has what it needs and nothing else', () => {
+  const home = path.join(project, 'node_modules/lambda-idempotency');
+  const files = fs.readdirSync(home, { recursive: true }).filter((file) => fs.statSync(path.join(home, file)).isFile());
+  const lib = fs.readdirSync(path.join(folder, 'lib')).map((file) => `lib/${file}`);
+  assert.deepEqual(files.sort(), ['LICENSE', 'README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json', ...lib].sort());
+  const { dependencies } = JSON.parse(fs.readFileSync(path.join(home, 'package.json')));
+  assert.equal(dependencies, undefined);
+});
+
+test('require', () => {
+  assert.equal(node('-p', 'Object.keys(require("lambda-idempotency")).sort().join()'), names.join());
+});
+
+test('import', () => {
+  assert.equal(node('--input-type=module', '-e', 'import * as all from "lambda-idempotency"; console.log(Object.keys(all).sort().join())'), names.join());
+  assert.equal(node('--input-type=module', '-e', 'import { run } from "lambda-idempotency"; console.log(typeof run)'), 'function');
+});
+
+test('both at once are one implementation', async () => {
+  const imported = await import('lambda-idempotency');
+  const required = createRequire(import.meta.url)('lambda-idempotency');
+  for (const name of names) assert.equal(imported[name], required[name], name);
+  assert.ok(new required.UnavailableError({ detail: 'x' }) instanceof imported.ProblemError);
+});
+
+test('node:http is not loaded before the first call', () => {
+  const script = `
+    const loaded = () => process.moduleLoadList.includes("NativeModule http");
+    require("lambda-idempotency");
+    const before = loaded();
+    require("node:http");
+    console.log(before, loaded());
+  `;
+  assert.equal(node('-e', script), 'false true');
+});
+
+test('errors have their name, and keep a result out of logs', () => {
+  const script = 'const { ClaimLostError } = require("lambda-idempotency"); const e = new ClaimLostError({ status: 409, code: "claim_lost", detail: "d" }); e.result = "confidential"; console.log(e.name, String(e), JSON.stringify(e), require("util").inspect(e).includes("confidential"))';
+  assert.equal(node('-e', script), 'ClaimLostError ClaimLostError: claim_lost: d {"status":409,"code":"claim_lost","detail":"d"} false');
+});

@@ -1,0 +1,155 @@
+"""The same for coroutines.
+
+The standard library has no HTTP for asyncio, so a call blocks a thread of an executor, and the event loop goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+from collections.abc import Awaitable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, Callable
+
+from . import claim as claims
+from . import wrap
+from .claim import Claim
+from .client import ABSENT, Client, Failure, FinalErrors, Key, Outcome, R, Seconds, default_client
+
+_executors: dict[tuple[int, str], ThreadPoolExecutor] = {}
+
+
+def _executor(of: str, threads: int) -> ThreadPoolExecutor:
+    # A fork takes the executor along, but none of its threads.
+    key = (os.getpid(), of)
+    if key not in _executors:
+        made = ThreadPoolExecutor(threads, f"lambda_idempotency-{of}")
+        if _executors.setdefault(key, made) is not made:  # Another event loop was faster.
+            made.shutdown(wait=False)
+    return _executors[key]
+
+
+def _acquire(client: Client, request: dict[str, Any]) -> Future[Outcome]:
+    # The acquires have threads of their own: those that wait for another run's end must not keep it from being told.
+    # The context tells of the invocation.
+    call = partial(client.acquire, **request)
+    return _executor("acquire", 64).submit(contextvars.copy_context().run, call)
+
+
+async def _answered(future: Future[Outcome], client: Client) -> Outcome:
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        # A claim that is granted to nobody is given back.
+        future.add_done_callback(partial(_give_back, client))
+        raise
+
+
+def _give_back(client: Client, future: Future[Outcome]) -> None:
+    if future.cancelled() or future.exception() or future.result().status != "acquired":
+        return
+    outcome = future.result()
+    wrap.fail(Claim(client, outcome), asyncio.CancelledError(), ())
+
+
+async def _end(call: Callable[[], R]) -> R:
+    """Waits for a call that ends or renews a claim, to its end also if the waiting is cancelled."""
+    future = asyncio.wrap_future(_executor("end", 16).submit(call))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait({future})
+        if not future.cancelled():
+            future.exception()  # Nobody else will look at it.
+        raise
+
+
+class AsyncClient:
+    """Is ``Client`` for coroutines."""
+
+    def __init__(self, client: Client | None = None) -> None:
+        self._client = client or default_client()
+
+    async def acquire(
+        self,
+        key: Key | None = None,
+        *,
+        event: Any = ABSENT,
+        key_jmespath: str | None = None,
+        payload: Any = ABSENT,
+        scope: str | None = None,
+        ttl: Seconds | None = None,
+        wait: Seconds | None = None,
+        lease: Seconds | None = None,
+        detached: bool = False,
+        request_id: str | None = None,
+        deadline_ms: int | None = None,
+        client_token: str | None = None,
+    ) -> Outcome:
+        """As ``Client.acquire``. If it is cancelled, a claim that is granted all the same is given back."""
+        request = {
+            "key": key, "event": event, "key_jmespath": key_jmespath, "payload": payload, "scope": scope, "ttl": ttl, "wait": wait, "lease": lease,
+            "detached": detached, "request_id": request_id, "deadline_ms": deadline_ms, "client_token": client_token,
+        }  # fmt: skip
+        return await _answered(_acquire(self._client, request), self._client)
+
+    async def complete(self, token: str, result: Any = None, *, ttl: Seconds | None = None) -> None:
+        """As ``Client.complete``."""
+        await _end(partial(self._client.complete, token, result, ttl=ttl))
+
+    async def fail(self, token: str, error: BaseException | Failure | None = None, *, retry: bool = True) -> None:
+        """As ``Client.fail``."""
+        await _end(partial(self._client.fail, token, error, retry=retry))
+
+    async def renew(self, token: str, *, lease: Seconds | None = None) -> int:
+        """As ``Client.renew``."""
+        return await _end(partial(self._client.renew, token, lease=lease))
+
+    async def run(
+        self,
+        key: Key,
+        fn: Callable[[], Awaitable[R]],
+        *,
+        payload: Any = ABSENT,
+        scope: str | None = None,
+        ttl: Seconds | None = None,
+        wait: Seconds | None = None,
+        lease: Seconds | None = None,
+        final_errors: FinalErrors = (),
+    ) -> R:
+        """As ``Client.run``, for an ``async def``."""
+        request = {"key": key, "payload": payload, "scope": scope, "ttl": ttl, "wait": wait, "lease": lease}
+        return await run(self._client, request, fn, final_errors)
+
+
+async def run(client: Client, request: dict[str, Any], work: Callable[[], Awaitable[R]], final_errors: FinalErrors) -> R:
+    wrap.check_final(final_errors)
+    outcome = await _answered(_acquire(client, request), client)
+    if outcome.status != "acquired":
+        done: R = wrap.replay(outcome)
+        return done
+    held = Claim(client, outcome)
+    before = claims.enter(held)
+    try:
+        result = await work()
+    except BaseException as error:
+        await fail(held, error, final_errors)
+        raise
+    finally:
+        claims.leave(before)
+    await complete(held, result)
+    return result
+
+
+async def fail(held: Claim, error: BaseException, final_errors: FinalErrors) -> None:
+    if isinstance(error, GeneratorExit):
+        # The coroutine was thrown away by the garbage collector: it may not wait for anything anymore.
+        wrap.fail(held, error, final_errors)
+    else:
+        await _end(partial(wrap.fail, held, error, final_errors))
+
+
+async def complete(held: Claim, result: Any) -> None:
+    await _end(partial(wrap.complete, held, result))

@@ -1,0 +1,9 @@
+"""Warnings, through the logger ``lambda_idempotency``."""
+
+from __future__ import annotations
+
+
+def warn(message: str, *args: object) -> None:
+    import logging  # Few programs warn, and those that log have imported it.
+
+    logging.getLogger("lambda_idempotency").warning(message, *args)

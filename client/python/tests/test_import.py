@@ -1,0 +1,37 @@
+"""What an import costs is what it imports: that can be told without a clock. bench.py has the times."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SLOW = ("asyncio", "concurrent", "email", "http", "inspect", "logging", "ssl", "urllib", "uuid", "random", "dataclasses")
+
+HANDLER = """
+from lambda_idempotency import idempotent, idempotent_function, Client
+@idempotent(key="[JobId, ObjKey]")
+def handler(event, context):
+    return 1
+@idempotent_function(key=lambda order: order)
+def pay(order):
+    return 1
+"""
+
+
+@pytest.mark.parametrize("code", ["import lambda_idempotency", HANDLER], ids=["import", "handler"])
+def test_nothing_slow_is_imported(code: str) -> None:
+    told = f"import sys\n{code}\nprint([name for name in {SLOW!r} if name in sys.modules])"
+    # -S: what the site's packages import at start is not this package's doing.
+    got = subprocess.run([sys.executable, "-S", "-c", told], check=True, capture_output=True, text=True)
+    assert got.stdout.strip() == "[]"
+
+
+def test_the_names_there_are() -> None:
+    import lambda_idempotency
+
+    for name in lambda_idempotency.__all__:
+        assert getattr(lambda_idempotency, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lambda_idempotency.nothing  # noqa: B018
