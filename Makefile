@@ -97,8 +97,8 @@ bench: size ## Measure, besides, what a call costs
 .PHONY: test-parts
 test-parts: part-dynamodblocal part-python part-emulator part-tools ## Fetch what the tests run against into .cache/
 
-.PHONY: part-dynamodblocal part-python part-emulator part-tools part-node
-part-dynamodblocal part-python part-emulator part-tools part-node: part-%:
+.PHONY: part-dynamodblocal part-python part-emulator part-tools part-nodejs
+part-dynamodblocal part-python part-emulator part-tools part-nodejs: part-%:
 	@extension/internal/testenv/parts.sh $*
 
 # What the tests of the clients run on.
@@ -110,8 +110,8 @@ part-python-client: .cache/python-client/.requirements
 	.cache/python-client/bin/python -m pip install -q --disable-pip-version-check -r $<
 	cp $< $@
 
-part-node-client: part-node .cache/node-client/node_modules/.package-lock.json
-.cache/node-client/node_modules/.package-lock.json: client/node/package.json client/node/package-lock.json | part-node
+part-node-client: part-nodejs .cache/node-client/node_modules/.package-lock.json
+.cache/node-client/node_modules/.package-lock.json: client/node/package.json client/node/package-lock.json | part-nodejs
 	@mkdir -p .cache/node-client
 	cp client/node/package.json client/node/package-lock.json client/node/.npmrc .cache/node-client/
 	cd .cache/node-client && $(WITH_NODE) npm ci --no-audit --no-fund --loglevel=error

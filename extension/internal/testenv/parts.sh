@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests run against into .cache/: DynamoDB Local, the Python runtime client, the Runtime Interface Emulator.
 #
-#   parts.sh dynamodblocal|python|emulator|tools|node ...
+#   parts.sh dynamodblocal|python|emulator|tools|nodejs ...
 #
 # Every part is pinned by version and checksum, put in place whole or not at all, and stamped with the sum of what it was
 # made from, so that a second call takes milliseconds. A missing system package is installed with apt-get where this runs
@@ -137,13 +137,13 @@ tools() {
 	esac
 }
 
-# node makes .cache/node/bin with Node.js 20 or newer and npm: the machine's own, or else that of a wheel, because many
+# nodejs makes .cache/node/bin with Node.js 20 or newer and npm: the machine's own, or else that of a wheel, because many
 # distributions carry an older one.
-node() {
+nodejs() {
 	bin=$cache/node/bin
-	if "$bin/node" -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null && "$bin/npm" --version >/dev/null 2>&1; then return; fi
+	if "$bin/node" -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null && "$bin/npm" --version >/dev/null 2>&1; then return; fi
 	rm -rf "$cache/node"
-	if command node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null && npm --version >/dev/null 2>&1; then
+	if node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null && npm --version >/dev/null 2>&1; then
 		mkdir -p "$bin"
 		for tool in node npm npx; do ln -s "$(command -v $tool)" "$bin/$tool"; done
 		return
@@ -158,7 +158,7 @@ node() {
 [ $# -gt 0 ] || set -- dynamodblocal python emulator tools
 for part; do
 	case $part in
-	dynamodblocal | python | emulator | tools | node) locked "$part" ;;
+	dynamodblocal | python | emulator | tools | nodejs) locked "$part" ;;
 	*) die "no part is called $part" ;;
 	esac
 done

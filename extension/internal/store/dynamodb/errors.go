@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -20,6 +26,10 @@ import (
 type attempts struct {
 	mu   sync.Mutex
 	last error
+	// connected: an attempt had a connection.
+	connected bool
+	// endpoint: the credentials come from a container's endpoint.
+	endpoint bool
 }
 
 type attemptsKey struct{}
@@ -37,13 +47,36 @@ func (a *attempts) note(err error) {
 	}
 }
 
-// noteAttempts puts the note within the SDK's retry loop.
-func noteAttempts(stack *middleware.Stack) error {
+func (a *attempts) gotConn(httptrace.GotConnInfo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.connected = true
+}
+
+// expiredToken is what DynamoDB answers to credentials past their time.
+const expiredToken = "ExpiredTokenException"
+
+// noteAttempts puts the note within the SDK's retry loop. Fetched credentials
+// that DynamoDB calls expired are fetched anew, whatever this host's clock says
+// of them: they may have been revoked, or the clock be slow.
+func noteAttempts(stack *middleware.Stack, fetched *aws.CredentialsCache) error {
+	endpoint := fetched != nil && slices.Contains(fetched.ProviderSources(), aws.CredentialSourceHTTP)
 	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("NoteAttempts",
 		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			a, noted := ctx.Value(attemptsKey{}).(*attempts)
+			if noted {
+				a.mu.Lock()
+				a.endpoint = endpoint
+				a.mu.Unlock()
+				ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: a.gotConn})
+			}
 			out, meta, err := next.HandleFinalize(ctx, in)
-			if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
+			if noted {
 				a.note(err)
+			}
+			var api smithy.APIError
+			if fetched != nil && errors.As(err, &api) && api.ErrorCode() == expiredToken {
+				fetched.Invalidate()
 			}
 			return out, meta, err
 		}), "Retry", middleware.After)
@@ -57,18 +90,16 @@ func (s *Store) unusable(op string, err error) error {
 // failed makes an error of the SDK one that tells the caller what is wrong and
 // the mend. Codes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 func (s *Store) failed(op string, last *attempts, err error) error {
+	last.mu.Lock()
+	defer last.mu.Unlock()
 	cause := err
-	if last != nil {
-		last.mu.Lock()
-		if last.last != nil {
-			cause = last.last
-		}
-		last.mu.Unlock()
+	if last.last != nil {
+		cause = last.last
 	}
 	out := &idempotency.StoreError{Op: op, Err: err}
 	var api smithy.APIError
 	if !errors.As(cause, &api) {
-		out.Detail = s.unreached(cause)
+		out.Detail = unreached(last, cause)
 		return out
 	}
 	switch code := api.ErrorCode(); code {
@@ -79,7 +110,7 @@ func (s *Store) failed(op string, last *attempts, err error) error {
 		out.Detail = fmt.Sprintf("table %s does not exist in this region and account; create it, or set IDEMPOTENCY_TABLE_NAME", s.opt.Table)
 	case "AccessDeniedException":
 		out.Detail = fmt.Sprintf("access to table %s is denied; give the function's role %s on it", s.opt.Table, strings.Join(Actions(), ", "))
-	case "ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException", "MissingAuthenticationTokenException", "InvalidClientTokenId", "RequestExpired":
+	case expiredToken, "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException", "MissingAuthenticationTokenException", "InvalidClientTokenId", "RequestExpired":
 		out.Detail = fmt.Sprintf("DynamoDB refuses the function's credentials (%s); they have expired, are not of this account, or the clock of this host is wrong", code)
 	case "ValidationException":
 		out.Detail = fmt.Sprintf("table %s does not fit (%s); see that IDEMPOTENCY_ATTR_ID and IDEMPOTENCY_SORT_KEY_ATTR name its key", s.opt.Table, api.ErrorMessage())
@@ -89,15 +120,26 @@ func (s *Store) failed(op string, last *attempts, err error) error {
 	return out
 }
 
-func (s *Store) unreached(cause error) string {
+// unreached says what is wrong where no answer of DynamoDB tells.
+func unreached(last *attempts, cause error) string {
+	const away = "DynamoDB cannot be reached; see the function's network (VPC endpoint or route to DynamoDB) and AWS_ENDPOINT_URL_DYNAMODB"
 	text := cause.Error()
+	var dial *net.OpError
 	switch {
 	// Without credentials the SDK asks the instance metadata service, whose answer,
 	// or silence, is not DynamoDB's.
 	case strings.Contains(text, "get credentials"), strings.Contains(text, "get identity"), strings.Contains(text, "no EC2 IMDS role found"):
+		if last.endpoint {
+			return "the environment's own endpoint gives no AWS credentials; try again, or see AWS_CONTAINER_CREDENTIALS_FULL_URI"
+		}
 		return "there are no AWS credentials; in Lambda give the function a role, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	case strings.Contains(text, "parse uri"), strings.Contains(text, "unsupported protocol scheme"):
 		return "AWS_ENDPOINT_URL_DYNAMODB is not a URL; write it in full, as in http://127.0.0.1:8000"
+	// A connection attempt whose own time was up may also count as a call whose was.
+	case errors.As(cause, &dial) && dial.Op == "dial":
+		return away
+	case errors.Is(cause, context.DeadlineExceeded) && !last.connected:
+		return "no connection to DynamoDB was made in time; try again, or see the function's network (VPC endpoint or route to DynamoDB)"
 	case errors.Is(cause, context.DeadlineExceeded):
 		return "DynamoDB did not answer in time; try again"
 	case errors.Is(cause, context.Canceled):
@@ -110,8 +152,10 @@ func (s *Store) unreached(cause error) string {
 	switch {
 	case strings.Contains(text, "Region"):
 		return "no AWS region is set; set AWS_REGION"
+	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF), errors.Is(cause, syscall.ECONNRESET), errors.Is(cause, syscall.EPIPE):
+		return "the connection to DynamoDB broke before an answer came; try again"
 	case strings.Contains(text, "awaiting response headers"):
 		return "DynamoDB did not answer in time; try again"
 	}
-	return "DynamoDB cannot be reached; see the function's network (VPC endpoint or route to DynamoDB) and AWS_ENDPOINT_URL_DYNAMODB"
+	return away
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,9 +16,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
@@ -37,6 +40,10 @@ const (
 	// idleTimeout is judged by the wall clock when a connection is taken for
 	// use, so one that went stale while the sandbox was frozen is not used.
 	idleTimeout = 20 * time.Second
+	// credentialsTimeout bounds a call for credentials to a container's endpoint,
+	// which is this host. The SDK bounds it by nothing, not even by the call that
+	// needs them, and lets all later calls wait for the same answer.
+	credentialsTimeout = 2 * time.Second
 	// maxIdleConns is how many connections a burst of calls leaves open.
 	maxIdleConns = 64
 	// maxAttempts holds where AWS_MAX_ATTEMPTS does not say; the call's own
@@ -84,9 +91,17 @@ func newHTTPClient() *awshttp.BuildableClient {
 }
 
 func newClient(opt Options) (*dynamodb.Client, error) {
-	cfg, err := config.LoadDefaultConfig(context.Background(), config.WithHTTPClient(newHTTPClient()))
+	cfg, err := config.LoadDefaultConfig(context.Background(), config.WithHTTPClient(newHTTPClient()),
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) {
+			o.HTTPClient = newHTTPClient().WithTimeout(credentialsTimeout)
+			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.Backoff = retry.BackoffDelayerFunc(backoff) })
+		}))
 	if err != nil {
 		return nil, err
+	}
+	fetched, _ := cfg.Credentials.(*aws.CredentialsCache)
+	if fetched != nil && slices.Contains(fetched.ProviderSources(), aws.CredentialSourceEnvVars) {
+		fetched = nil // They came with the environment: there are no others.
 	}
 	if opt.Transport != nil {
 		cfg.HTTPClient = &http.Client{Transport: opt.Transport}
@@ -100,13 +115,16 @@ func newClient(opt Options) (*dynamodb.Client, error) {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = attempts
 			o.Backoff = retry.BackoffDelayerFunc(backoff)
+			if fetched != nil {
+				o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{expiredToken: {}}})
+			}
 		})
 	}
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		// TLS guards the answer already; on a failed condition, the SDK would
 		// log a warning about the checksum of a body that it has read.
 		o.DisableValidateResponseChecksum = true
-		o.APIOptions = append(o.APIOptions, noteAttempts)
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error { return noteAttempts(stack, fetched) })
 	}), nil
 }
 
