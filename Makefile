@@ -25,9 +25,16 @@ build: ## Build bin/lambda-idempotency for this machine
 	$(GO_BUILD) -o bin/lambda-idempotency ./extension
 
 .PHONY: opt
-opt: ## Build dist/opt/, the folder to mount as /opt (GOARCH=arm64 for the other architecture)
-	@mkdir -p dist/opt/extensions
-	GOOS=linux $(GO_BUILD) -o dist/opt/extensions/lambda-idempotency ./extension
+opt: part-java-client ## Build dist/opt/, the folder to mount as /opt (ARCH=arm64 for the other architecture)
+	@go run ./layer/build -version $(VERSION) -arch $(or $(ARCH),$(shell uname -m | sed 's/aarch64/arm64/')) -out .cache/layer -opt dist/opt
+
+.PHONY: layer
+layer: part-java-client ## Build dist/lambda-idempotency-layer-{x86_64,arm64}.zip and their checksums
+	@go run ./layer/build -version $(VERSION) -out dist
+
+.PHONY: publish
+publish: layer ## Publish the layers with the AWS CLI and print their ARNs
+	@VERSION=$(VERSION) layer/publish.sh
 
 .PHONY: demo
 demo: build ## Run the Python example: twice, five times at once, failing and retried
@@ -51,6 +58,12 @@ test-python: build part-python-client
 
 test-node: build part-node-client
 	cd client/node && SIDECAR=bin/lambda-idempotency $(WITH_NODE) npm test
+
+test-ruby: build part-ruby
+	ruby -w -Iclient/ruby/lib -Iclient/ruby/test client/ruby/test/all.rb
+
+test-java: build part-java-client
+	client/java/build.sh test
 
 .PHONY: race
 race: try-test-parts ## Run all Go tests under the race detector (needs a C compiler)
@@ -95,10 +108,10 @@ bench: size ## Measure, besides, what a call costs
 # parts.sh knows by itself what is there already (versions and checksums are beside it), so these are cheap to depend on.
 
 .PHONY: test-parts
-test-parts: part-dynamodblocal part-python part-emulator part-tools ## Fetch what the tests run against into .cache/
+test-parts: part-dynamodblocal part-python part-emulator part-tools part-java-client part-templates ## Fetch what the tests run against into .cache/
 
-.PHONY: part-dynamodblocal part-python part-emulator part-tools part-nodejs
-part-dynamodblocal part-python part-emulator part-tools part-nodejs: part-%:
+.PHONY: part-dynamodblocal part-python part-emulator part-tools part-nodejs part-ruby part-jdk
+part-dynamodblocal part-python part-emulator part-tools part-nodejs part-ruby part-jdk: part-%:
 	@extension/internal/testenv/parts.sh $*
 
 # What the tests of the clients run on.
@@ -118,6 +131,14 @@ part-node-client: part-nodejs .cache/node-client/node_modules/.package-lock.json
 	@touch $@
 	ln -sfn ../../.cache/node-client/node_modules client/node/node_modules
 
+.PHONY: part-templates
+part-templates: part-nodejs
+	@$(WITH_NODE) layer/templates/check/fetch.sh
+
+.PHONY: part-java-client
+part-java-client: part-jdk
+	@client/java/build.sh parts
+
 # For targets that go on without a missing part and let the tests say what they skipped; with CI=true it has to be there.
 .PHONY: try-test-parts
 try-test-parts:
@@ -127,8 +148,8 @@ try-test-parts:
 
 .PHONY: clean
 clean: ## Remove what was built, not what was fetched
-	rm -rf bin dist
+	rm -rf bin dist client/java/target
 
 .PHONY: distclean
 distclean: clean ## Remove what was fetched, too
-	rm -rf .cache
+	rm -rf .cache client/node/node_modules

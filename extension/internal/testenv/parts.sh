@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests run against into .cache/: DynamoDB Local, the Python runtime client, the Runtime Interface Emulator.
 #
-#   parts.sh dynamodblocal|python|emulator|tools|nodejs ...
+#   parts.sh dynamodblocal|python|emulator|tools|nodejs|ruby|jdk ...
 #
 # Every part is pinned by version and checksum, put in place whole or not at all, and stamped with the sum of what it was
 # made from, so that a second call takes milliseconds. A missing system package is installed with apt-get where this runs
@@ -155,10 +155,17 @@ nodejs() {
 		die 'Node.js could not be fetched; install Node.js 20 or newer, with npm'
 }
 
+ruby() { need 'command ruby -rminitest -e "exit RUBY_VERSION >= %q(3.1)"' 'Ruby 3.1 or newer, with minitest' ruby; }
+
+jdk() {
+	need 'command -v javac' 'a JDK, 17 or newer' default-jdk-headless
+	need 'command -v mvn' Maven maven
+}
+
 [ $# -gt 0 ] || set -- dynamodblocal python emulator tools
 for part; do
 	case $part in
-	dynamodblocal | python | emulator | tools | nodejs) locked "$part" ;;
+	dynamodblocal | python | emulator | tools | nodejs | ruby | jdk) locked "$part" ;;
 	*) die "no part is called $part" ;;
 	esac
 done

@@ -1,0 +1,8 @@
+"""A job that runs once for each pair of JobId and ObjKey."""
+
+from lambda_idempotency import idempotent
+
+
+@idempotent(key="[JobId, ObjKey]")
+def handler(event, context):
+    return {"done": event["JobId"]}
