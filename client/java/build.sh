@@ -40,24 +40,25 @@ compile() {
 	shift
 	rm -rf "$out"
 	mkdir -p "$out"
-	javac --release 17 -encoding UTF-8 -Xlint:all -Werror -XDstringConcat=inline -d "$out" "$@"
+	(cd "$here" && javac --release 17 -encoding UTF-8 -Xlint:all -Werror -XDstringConcat=inline -d "$out" "$@")
 }
 
 jar() {
 	jdk17 || die 'a JDK of version 17 or newer is missing; Debian: apt-get install openjdk-17-jdk-headless'
 	parts
-	compile "$target/classes" -g:source,lines -cp "$lib/*" $(find "$here/src/main/java" -name '*.java' | LC_ALL=C sort)
+	compile "$target/classes" -g:source,lines -cp "$lib/*" $(cd "$here" && find src/main/java -name '*.java' | LC_ALL=C sort)
 	mkdir -p "$target/classes/META-INF"
 	cp "$root/LICENSE" "$target/classes/META-INF/LICENSE"
 	printf 'Automatic-Module-Name: io.github.lambdaidempotency\n' >"$target/MANIFEST.MF"
 	# In one order and with one date, for the same bytes from the same source.
 	(cd "$target/classes" && find . -type f | LC_ALL=C sort | sed 's|^\./||' >"$target/files" &&
-		command jar --create --date=2026-01-01T00:00:00Z --manifest="$target/MANIFEST.MF" --file="$target/lambda-idempotency.jar" @"$target/files")
+		command jar --create --date=2026-01-01T00:00:00Z --manifest="$target/MANIFEST.MF" --file="$target/new.jar" @"$target/files")
+	mv "$target/new.jar" "$target/lambda-idempotency.jar"
 }
 
 check() {
 	jar
-	compile "$target/test-classes" -cp "$target/lambda-idempotency.jar:$lib/*" $(find "$here/src/test/java" -name '*.java' | LC_ALL=C sort)
+	compile "$target/test-classes" -cp "$target/lambda-idempotency.jar:$lib/*" $(cd "$here" && find src/test/java -name '*.java' | LC_ALL=C sort)
 	sidecar=${SIDECAR:-$root/bin/lambda-idempotency}
 	[ -x "$sidecar" ] || die "no $sidecar: make build"
 	java -XX:TieredStopAtLevel=1 -Dvectors="$here/../vectors.json" -Djar="$target/lambda-idempotency.jar" -Dsidecar="$sidecar" \
@@ -65,9 +66,18 @@ check() {
 		--disable-banner --disable-ansi-colors --details=summary --scan-classpath "$target/test-classes"
 }
 
+# alone runs one build at a time: several may want the jar at once.
+alone() {
+	mkdir -p "$target"
+	(
+		flock 9
+		"$1"
+	) 9>"$target/lock"
+}
+
 case ${1:-} in
-parts) parts ;;
-jar) jar ;;
-test) check ;;
+parts) alone parts ;;
+jar) alone jar ;;
+test) alone check ;;
 *) die 'what to do: parts, jar or test' ;;
 esac

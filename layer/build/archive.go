@@ -33,7 +33,8 @@ func pack(files []file) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return packed.Bytes(), z.Close()
+	err := z.Close()
+	return packed.Bytes(), err
 }
 
 // unpack writes the files below a folder, as Lambda does below /opt. What was in
