@@ -84,6 +84,14 @@ lint: .cache/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Check formatting, vet
 chaos: try-test-parts ## Check histories of many sidecars under faults: SECONDS=60 SEED=1
 	go run ./extension/internal/chaos/cmd -seconds $(or $(SECONDS),60) -seed $(or $(SEED),1)
 
+.PHONY: outage
+outage: try-test-parts ## Measure what handlers are told while DynamoDB is slow or away
+	go run ./extension/internal/outage/cmd -parallel 4
+
+.PHONY: soak
+soak: try-test-parts ## Print goroutines, descriptors and memory over REQUESTS (1000000) requests
+	go run ./extension/internal/soak/cmd -requests $(or $(REQUESTS),1000000) -dynamodb-requests 50000
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (1m)
 	@for pkg in canon idempotency httpapi extapi; do \

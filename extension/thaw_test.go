@@ -21,7 +21,7 @@ func TestFirstRequestAfterAThaw(t *testing.T) {
 		"the connections are alive": {5, func(*link.Link) int { return 5 }},
 		"closed by the far end":     {5, (*link.Link).Close},
 		"reset by the far end":      {5, (*link.Link).Reset},
-		"forgotten by the network":  {1, (*link.Link).Silence},
+		"forgotten by the network":  {5, (*link.Link).Silence},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

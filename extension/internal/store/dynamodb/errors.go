@@ -42,9 +42,16 @@ func withAttempts(ctx context.Context) (context.Context, *attempts) {
 func (a *attempts) note(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err != nil && (a.last == nil || !errors.Is(err, context.DeadlineExceeded)) {
+	if err != nil && (a.last == nil || undialled(err) || !errors.Is(err, context.DeadlineExceeded)) {
 		a.last = err
 	}
+}
+
+// undialled tells whether no connection could be made. Where it is for the dial's
+// own limit of time, the error may look as if the call's deadline had come.
+func undialled(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && dial.Op == "dial"
 }
 
 func (a *attempts) gotConn(httptrace.GotConnInfo) {
@@ -124,7 +131,6 @@ func (s *Store) failed(op string, last *attempts, err error) error {
 func unreached(last *attempts, cause error) string {
 	const away = "DynamoDB cannot be reached; see the function's network (VPC endpoint or route to DynamoDB) and AWS_ENDPOINT_URL_DYNAMODB"
 	text := cause.Error()
-	var dial *net.OpError
 	switch {
 	// Without credentials the SDK asks the instance metadata service, whose answer,
 	// or silence, is not DynamoDB's.
@@ -135,8 +141,7 @@ func unreached(last *attempts, cause error) string {
 		return "there are no AWS credentials; in Lambda give the function a role, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	case strings.Contains(text, "parse uri"), strings.Contains(text, "unsupported protocol scheme"):
 		return "AWS_ENDPOINT_URL_DYNAMODB is not a URL; write it in full, as in http://127.0.0.1:8000"
-	// A connection attempt whose own time was up may also count as a call whose was.
-	case errors.As(cause, &dial) && dial.Op == "dial":
+	case undialled(cause):
 		return away
 	case errors.Is(cause, context.DeadlineExceeded) && !last.connected:
 		return "no connection to DynamoDB was made in time; try again, or see the function's network (VPC endpoint or route to DynamoDB)"

@@ -103,9 +103,11 @@ func newClient(opt Options) (*dynamodb.Client, error) {
 	if fetched != nil && slices.Contains(fetched.ProviderSources(), aws.CredentialSourceEnvVars) {
 		fetched = nil // They came with the environment: there are no others.
 	}
-	if opt.Transport != nil {
-		cfg.HTTPClient = &http.Client{Transport: opt.Transport}
+	transport := opt.Transport
+	if made, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok && transport == nil {
+		transport = wary{made.GetTransport()} // With what the environment adds to it, as AWS_CA_BUNDLE.
 	}
+	cfg.HTTPClient = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if cfg.RetryMaxAttempts == 0 {
 		cfg.RetryMaxAttempts = maxAttempts
 	}
