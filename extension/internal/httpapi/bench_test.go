@@ -41,12 +41,8 @@ func BenchmarkAcquireComplete(b *testing.B) {
 func BenchmarkHandler(b *testing.B) {
 	h, _ := bare(b)
 	ask := func(path, body string) []byte {
-		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
-		r.Host = "localhost"
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("X-Idempotency-Auth", "s")
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, bareRequest(b.Context(), path, body))
 		if w.Code != http.StatusOK {
 			b.Fatalf("answered %d %s", w.Code, w.Body)
 		}
@@ -63,4 +59,32 @@ func tokenIn(acquired []byte) string {
 	_, rest, _ := strings.Cut(string(acquired), `"token":"`)
 	token, _, _ := strings.Cut(rest, `"`)
 	return token
+}
+
+// Items in one batch, and as many single calls: what the sidecar does and allocates
+// for each.
+func BenchmarkBatch(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		for name, size := range map[string]int{"single": 1, "batch": n} {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				h, _ := bare(b)
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					for at := 0; at < n; at += size {
+						path, body := "/acquire", ""
+						items := numbered(size, fmt.Sprintf(`{"key":"%d %d %%d","payload":{"amount":10},"request_id":"r"}`, i, at))
+						if body = items[0]; size > 1 {
+							path, body = "/acquire/batch", batch(items...)
+						}
+						w := httptest.NewRecorder()
+						h.ServeHTTP(w, bareRequest(b.Context(), path, body))
+						if got := strings.Count(w.Body.String(), `"status":"acquired"`); got != size {
+							b.Fatalf("%d of %d were granted: %s", got, size, w.Body)
+						}
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/item")
+			})
+		}
+	}
 }

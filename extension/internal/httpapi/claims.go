@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -16,12 +17,34 @@ const (
 	maxEpochMS   = 1 << 53
 )
 
+func acquireMembers() []string {
+	return []string{"key", "event", "key_jmespath", "payload", "scope", "ttl_seconds", "deadline_ms", "lease_ms", "request_id", "client_token", "detached", "wait_ms"}
+}
+
 func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
-	f, err := a.readFields(w, r, "key", "event", "key_jmespath", "payload", "scope", "ttl_seconds", "deadline_ms", "lease_ms", "request_id", "client_token", "detached", "wait_ms")
+	f, err := a.readFields(w, r, acquireMembers()...)
 	if err != nil {
 		return err
 	}
 	defer f.done()
+	req, err := a.acquireRequest(f)
+	if err != nil {
+		return err
+	}
+	f.done()
+	a.lend(r.Context(), &req)
+	out, err := a.Engine.Acquire(r.Context(), req)
+	a.logOutcome(req.Key, out, err)
+	if err != nil {
+		return err
+	}
+	send(w, http.StatusOK, "application/json", outcome(out))
+	return nil
+}
+
+// acquireRequest makes a request of its members. Where they tell no end of the
+// claim, it has neither Deadline nor Lease.
+func (a *api) acquireRequest(f *fields) (idempotency.AcquireRequest, error) {
 	req := idempotency.AcquireRequest{
 		TTL:         ttl(f),
 		RequestID:   f.text("request_id", 1, maxRequestID),
@@ -32,49 +55,53 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 	deadline := f.whole("deadline_ms", 0, maxEpochMS)
 	lease := f.millis("lease_ms", time.Millisecond, idempotency.MaxLease)
 	if f.err != nil {
-		return f.err
+		return req, f.err
 	}
 	now := a.Now()
 	end, exact := a.Deadlines.InvocationEnd(req.RequestID)
 	req.AnswerBy = end
 	switch {
 	case f.has("deadline_ms") && f.has("lease_ms"):
-		return problemf(BadRequest, "deadline_ms and lease_ms are both given; send one of them")
+		return req, problemf(BadRequest, "deadline_ms and lease_ms are both given; send one of them")
 	case req.Detached && !f.has("lease_ms"):
-		return problemf(BadRequest, "detached needs lease_ms: nothing else tells when the claim ends if nobody ends it")
+		return req, problemf(BadRequest, "detached needs lease_ms: nothing else tells when the claim ends if nobody ends it")
 	case f.has("lease_ms"):
 		req.Lease = lease
 	case f.has("deadline_ms"):
 		req.Deadline = time.UnixMilli(deadline)
 		switch left := req.Deadline.Sub(now); {
 		case left <= 0:
-			return problemf(BadRequest, "deadline_ms is %d, which is past: it is %d now; send the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
+			return req, problemf(BadRequest, "deadline_ms is %d, which is past: it is %d now; send the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
 		case left > idempotency.MaxLease:
-			return problemf(BadRequest, "deadline_ms is %d, over 366 days from now (%d); send the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
+			return req, problemf(BadRequest, "deadline_ms is %d, over 366 days from now (%d); send the epoch time in milliseconds at which the invocation ends", deadline, now.UnixMilli())
 		}
 		req.AnswerBy = req.Deadline
 	case exact && end.After(now):
 		req.Deadline = end
 	}
+	var err error
 	if req.Key, err = a.key(f); err != nil {
-		return err
+		return req, err
 	}
 	if f.has("payload") {
-		if req.Validation, err = payloadHash(f.raw("payload")); err != nil {
-			return err
+		req.Validation, err = payloadHash(f.raw("payload"))
+	}
+	return req, err
+}
+
+// lend gives a lease to the requests that do not say when their claims end. It may
+// take a moment, once for all of them.
+func (a *api) lend(ctx context.Context, requests ...*idempotency.AcquireRequest) {
+	var lease time.Duration
+	for _, req := range requests {
+		if !req.Deadline.IsZero() || req.Lease > 0 {
+			continue
 		}
+		if lease == 0 {
+			lease = a.Deadlines.Deadline(ctx).Sub(a.Now())
+		}
+		req.Lease = lease
 	}
-	f.done()
-	if req.Deadline.IsZero() && req.Lease == 0 {
-		req.Lease = a.Deadlines.Deadline(r.Context()).Sub(a.Now())
-	}
-	out, err := a.Engine.Acquire(r.Context(), req)
-	if err != nil {
-		return err
-	}
-	a.logOutcome(req.Key, out)
-	send(w, http.StatusOK, "application/json", outcome(out))
-	return nil
 }
 
 func ttl(f *fields) time.Duration {
@@ -219,42 +246,56 @@ func (a *api) selected(f *fields) (string, error) {
 	return canon.Hash(event), nil
 }
 
+func completeMembers() []string { return []string{"token", "result", "ttl_seconds"} }
+
 func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
-	f, err := a.readFields(w, r, "token", "result", "ttl_seconds")
+	f, err := a.readFields(w, r, completeMembers()...)
 	if err != nil {
 		return err
 	}
 	defer f.done()
-	req := idempotency.CompleteRequest{Token: token(f), Result: f.raw("result"), TTL: ttl(f)}
-	if f.err != nil {
-		return f.err
+	req, err := completeRequest(f)
+	if err != nil {
+		return err
 	}
 	f.done()
 	end, err := a.Engine.Complete(r.Context(), req)
 	if err != nil {
 		return err
 	}
-	sendEnd(w, end)
+	send(w, http.StatusOK, "application/json", ended(end))
 	return nil
 }
 
+func completeRequest(f *fields) (idempotency.CompleteRequest, error) {
+	req := idempotency.CompleteRequest{Token: token(f), Result: f.raw("result"), TTL: ttl(f)}
+	return req, f.err
+}
+
+func failMembers() []string { return []string{"token", "error", "retry"} }
+
 func (a *api) fail(w http.ResponseWriter, r *http.Request) error {
-	f, err := a.readFields(w, r, "token", "error", "retry")
+	f, err := a.readFields(w, r, failMembers()...)
 	if err != nil {
 		return err
 	}
 	defer f.done()
-	req := idempotency.FailRequest{Token: token(f), Error: failure(f), Retry: f.boolean("retry", true)}
-	if f.err != nil {
-		return f.err
+	req, err := failRequest(f)
+	if err != nil {
+		return err
 	}
 	f.done()
 	end, err := a.Engine.Fail(r.Context(), req)
 	if err != nil {
 		return err
 	}
-	sendEnd(w, end)
+	send(w, http.StatusOK, "application/json", ended(end))
 	return nil
+}
+
+func failRequest(f *fields) (idempotency.FailRequest, error) {
+	req := idempotency.FailRequest{Token: token(f), Error: failure(f), Retry: f.boolean("retry", true)}
+	return req, f.err
 }
 
 // failure is the member error: an object of two strings.
@@ -317,12 +358,12 @@ func token(f *fields) string {
 	return f.text("token", 0, 0)
 }
 
-func sendEnd(w http.ResponseWriter, end idempotency.Ended) {
+func ended(end idempotency.Ended) *object {
 	o := newObject().text("status", strings.ToLower(string(end.Status)))
 	if end.Unprotected {
 		o.flag("unprotected")
 	}
-	send(w, http.StatusOK, "application/json", o)
+	return o
 }
 
 func outcome(out idempotency.Outcome) *object {
@@ -366,6 +407,9 @@ func errorObject(f *idempotency.Failure) *object {
 	return newObject().text("type", f.Type).text("message", f.Message)
 }
 
-func (a *api) logOutcome(key idempotency.Key, out idempotency.Outcome) {
+func (a *api) logOutcome(key idempotency.Key, out idempotency.Outcome, err error) {
+	if err != nil {
+		return // It is told otherwise.
+	}
 	a.Log.Debug("acquire", "key", key.Partition, "sort", key.Sort, "key_hash", idempotency.KeyHash(key), "status", string(out.Status), "fence", out.Record.Fence, "attempt", out.Record.Attempt)
 }

@@ -80,12 +80,7 @@ func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...stri
 		}
 		return nil, err
 	}
-	members, err := canon.Members(body)
-	for _, m := range members {
-		if err == nil && !slices.Contains(allowed, m.Name) {
-			err = problemf(BadRequest, "%q is not a member of this request; it takes %s", short(m.Name), strings.Join(allowed, ", "))
-		}
-	}
+	members, err := membersOf("body", body, allowed)
 	if err != nil {
 		release()
 		return nil, err
@@ -95,6 +90,21 @@ func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...stri
 		f.turn = func() (func(), error) { return a.turn(r) }
 	}
 	return f, nil
+}
+
+// membersOf are the members of one JSON object, none but those allowed.
+func membersOf(what string, text []byte, allowed []string) ([]canon.Member, error) {
+	members, err := canon.Members(text)
+	var syntax *canon.SyntaxError
+	if errors.As(err, &syntax) {
+		return nil, problemf(BadRequest, "the %s, at byte %d: %s; send one JSON object in UTF-8", what, syntax.Offset, syntax.Msg)
+	}
+	for _, m := range members {
+		if !slices.Contains(allowed, m.Name) {
+			return nil, problemf(BadRequest, "%q is not a member of this request; it takes %s", short(m.Name), strings.Join(allowed, ", "))
+		}
+	}
+	return members, err
 }
 
 // readBody reads a body, a big one in its turn, which lasts until release.

@@ -9,6 +9,9 @@ import (
 const (
 	MaxBody       = maxBody
 	BigBody       = bigBody
+	BatchWidth    = batchWidth
+	MaxHeavy      = maxHeavy
+	MaxResults    = maxResults
 	MaxIdleConns  = maxIdleConns
 	MaxConns      = maxDescriptors / 4 * 3
 	IdleTicks     = idleTicks

@@ -27,17 +27,8 @@ func (deaf) Answered(string, int, string, time.Duration) {}
 // bare is the handler on a new store, with a claim on the key "a", whose token
 // it returns.
 func bare(t testing.TB) (http.Handler, string) {
-	log := slog.New(slog.DiscardHandler)
-	engine := idempotency.NewEngine(memory.New(time.Now), idempotency.Options{
-		Function: "fn", TTL: time.Hour, History: 10, Now: time.Now, Random: rand.Reader, Log: log,
-	})
-	keys := idempotency.Keys{Scope: "fn"}
-	h := httpapi.New(httpapi.Options{
-		Engine: engine, Keys: keys, AuthToken: "s",
-		Deadlines: lifecycle.FixedDeadlines(time.Now, time.Minute, nil),
-		Metrics:   http.NotFoundHandler(), Observer: deaf{}, Now: time.Now, Log: log,
-	})
-	key, err := keys.Given(nil, "a")
+	h, engine := bareOn(func(m idempotency.Store) idempotency.Store { return m })
+	key, err := idempotency.Keys{Scope: "fn"}.Given(nil, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +37,19 @@ func bare(t testing.TB) (http.Handler, string) {
 		t.Fatal(err)
 	}
 	return h, out.Token
+}
+
+// bareOn is the handler on a store made of a new one in memory.
+func bareOn(store func(idempotency.Store) idempotency.Store) (http.Handler, *idempotency.Engine) {
+	log := slog.New(slog.DiscardHandler)
+	engine := idempotency.NewEngine(store(memory.New(time.Now)), idempotency.Options{
+		Function: "fn", TTL: time.Hour, History: 10, Now: time.Now, Random: rand.Reader, Log: log,
+	})
+	return httpapi.New(httpapi.Options{
+		Engine: engine, Keys: idempotency.Keys{Scope: "fn"}, AuthToken: "s",
+		Deadlines: lifecycle.FixedDeadlines(time.Now, time.Minute, nil),
+		Metrics:   http.NotFoundHandler(), Observer: deaf{}, Now: time.Now, Log: log,
+	}), engine
 }
 
 // Whatever comes is answered soon, in JSON, with a known code that is not
@@ -59,6 +63,11 @@ func FuzzRequest(f *testing.F) {
 	} {
 		for _, path := range []string{"/acquire", "/complete", "/fail", "/renew"} {
 			f.Add("POST", path, "localhost", "application/json", "", "s", []byte(body))
+		}
+		for _, path := range []string{"/acquire/batch", "/complete/batch", "/fail/batch"} {
+			for _, items := range []string{body, `{"items":[` + body + `]}`, `{"items":[` + body + `,` + body + `, {"key":"a"}]}`} {
+				f.Add("POST", path, "localhost", "application/json", "", "s", []byte(items))
+			}
 		}
 	}
 	for _, target := range []string{
@@ -105,16 +114,37 @@ func FuzzRequest(f *testing.F) {
 			if got := resp.Header.Get("Content-Type"); got != "application/json" {
 				t.Errorf("answered 200 as %q", got)
 			}
+			if strings.HasSuffix(u.Path, "/batch") {
+				checkCodes(t, members, known)
+			}
 			return
 		}
-		var code string
-		for _, m := range members {
-			if m.Name == "code" {
-				code = strings.Trim(string(m.Value), `"`)
-			}
-		}
-		if known[code] != resp.StatusCode || code == string(httpapi.Internal) || resp.Header.Get("Content-Type") != "application/problem+json" {
+		if code := codeIn(members); known[code] != resp.StatusCode || code == string(httpapi.Internal) || resp.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("answered %d %s", resp.StatusCode, w.Body)
 		}
 	})
+}
+
+func codeIn(members []canon.Member) string {
+	for _, m := range members {
+		if m.Name == "code" {
+			return strings.Trim(string(m.Value), `"`)
+		}
+	}
+	return ""
+}
+
+// checkCodes looks at the items of a batch's answer: each is an object, and its
+// code, if it has one, is known and not internal.
+func checkCodes(t *testing.T, members []canon.Member, known map[string]int) {
+	items, err := canon.Elements(members[0].Value)
+	if err != nil || len(items) == 0 {
+		t.Fatalf("%d items: %v", len(items), err)
+	}
+	for _, item := range items {
+		members, err := canon.Members(item)
+		if code := codeIn(members); err != nil || code != "" && (known[code] == 0 || code == string(httpapi.Internal)) {
+			t.Errorf("an item is answered %s: %v", item, err)
+		}
+	}
 }

@@ -132,7 +132,6 @@ func (p *problem) entry() codeEntry {
 }
 
 func (p *problem) write(w http.ResponseWriter) {
-	e := p.entry()
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
 	}
@@ -142,11 +141,16 @@ func (p *problem) write(w http.ResponseWriter) {
 	if p.code == Unauthorized {
 		w.Header().Set("WWW-Authenticate", authHeader)
 	}
-	body := newObject().
+	send(w, p.entry().Status, "application/problem+json", p.object())
+}
+
+// object is what every problem tells, in an answer or in an item of one.
+func (p *problem) object() *object {
+	e := p.entry()
+	return newObject().
 		text("type", problemPage+string(e.Code)).
 		text("title", e.Title).
 		number("status", int64(e.Status)).
 		text("detail", strings.ToValidUTF8(p.detail, "\uFFFD")).
 		text("code", string(e.Code))
-	send(w, e.Status, "application/problem+json", body)
 }

@@ -57,6 +57,7 @@ type api struct {
 	selections selections
 	health     health
 	big        chan struct{} // holds a value while a big body is in use, or a heavy selection made
+	slots      chan struct{} // holds a value for each item of a batch that is at the store
 }
 
 // handler answers a call, or returns an error that is told as a problem.
@@ -64,7 +65,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 // New makes the API's handler.
 func New(opt Options) http.Handler {
-	a := &api{Options: opt, big: make(chan struct{}, 1)}
+	a := &api{Options: opt, big: make(chan struct{}, 1), slots: make(chan struct{}, batchWidth)}
 	a.health.check, a.health.now = opt.Engine.Ping, opt.Now
 
 	r := chi.NewRouter()
@@ -77,8 +78,11 @@ func New(opt Options) http.Handler {
 		a.checkAuth,
 	)
 	r.Method(http.MethodPost, "/acquire", a.handle(a.acquire))
+	r.Method(http.MethodPost, "/acquire/batch", a.handle(a.acquireBatch))
 	r.Method(http.MethodPost, "/complete", a.handle(a.complete))
+	r.Method(http.MethodPost, "/complete/batch", a.handle(a.completeBatch))
 	r.Method(http.MethodPost, "/fail", a.handle(a.fail))
+	r.Method(http.MethodPost, "/fail/batch", a.handle(a.failBatch))
 	r.Method(http.MethodPost, "/renew", a.handle(a.renew))
 	r.Method(http.MethodGet, "/record", a.handle(a.record))
 	r.Method(http.MethodGet, healthPath, a.handle(a.getHealth))
@@ -120,14 +124,19 @@ func (a *api) handle(h handler) http.HandlerFunc {
 // answer tells an error as a problem. What the caller cannot mend is logged.
 func (a *api) answer(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
-	switch p.code {
-	case Internal:
-		a.Log.Error("a fault of the sidecar", "call", r.URL.Path, "error", err)
-	case StoreUnavailable, StoreThrottled:
-		a.Log.Error("the store did not answer", "call", r.URL.Path, "code", string(p.code), "error", err)
-	}
+	a.logFault(p.code, "call", r.URL.Path, "error", err)
 	if seen, ok := w.(*seenWriter); ok {
 		seen.code = p.code
 	}
 	p.write(w)
+}
+
+// logFault logs a problem that the caller cannot mend.
+func (a *api) logFault(code Code, attributes ...any) {
+	switch code {
+	case Internal:
+		a.Log.Error("a fault of the sidecar", attributes...)
+	case StoreUnavailable, StoreThrottled:
+		a.Log.Error("the store did not answer", append(attributes, "code", string(code))...)
+	}
 }

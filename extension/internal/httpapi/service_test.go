@@ -32,6 +32,8 @@ type setup struct {
 	api    httpapi.Options
 	server func(*httpapi.Server)
 	level  slog.Level
+	// deadlines are those of a lease of defaultLease where they are nil.
+	deadlines httpapi.Deadlines
 }
 
 // service is the API on a real listener.
@@ -89,7 +91,10 @@ func serve(t testing.TB, with ...func(*setup)) *service {
 	set.engine.Now, set.api.Now = set.now, set.now
 	store := memory.New(set.now)
 	set.api.Engine = idempotency.NewEngine(set.store(store), set.engine)
-	set.api.Deadlines = lifecycle.FixedDeadlines(set.now, defaultLease, nil)
+	set.api.Deadlines = set.deadlines
+	if set.deadlines == nil {
+		set.api.Deadlines = lifecycle.FixedDeadlines(set.now, defaultLease, nil)
+	}
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -203,7 +208,11 @@ func (s *service) received(method, path string, sent []byte, resp *http.Response
 	if a.status >= 400 && method != http.MethodHead {
 		a.checkProblem()
 	}
-	if a.status < 300 && method == http.MethodPost {
+	switch {
+	case a.status >= 300 || method != http.MethodPost:
+	case strings.HasSuffix(path, "/batch"):
+		a.checkItems(path, sent)
+	default:
 		if err := admits(path, sent); err != nil {
 			s.Errorf("%s %s took a body that the document refuses: %v\n%.500s", method, path, err, sent)
 		}

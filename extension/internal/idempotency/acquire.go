@@ -42,6 +42,8 @@ type AcquireRequest struct {
 	Detached bool
 	// Wait is how long to wait for the end of another's claim.
 	Wait time.Duration
+	// Batch is what the request is answered together with; nil: it is alone.
+	Batch *Batch
 }
 
 // Outcome answers an acquire.
@@ -108,8 +110,12 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 	}
 	until := start.Add(wait)
 	pause := waitPollFirst
+	begun := req.Batch.begun(start)
 	for first := true; ; first = false {
-		out, err := e.acquireOnce(ctx, secret, req)
+		if !first {
+			begun = e.opt.Now()
+		}
+		out, err := e.acquireOnce(ctx, secret, req, begun)
 		var down *StoreError
 		switch {
 		case errors.As(err, &down) && !first:
@@ -157,12 +163,16 @@ func waitFor(ctx context.Context, done <-chan struct{}, d time.Duration) bool {
 
 // acquireOnce writes the claim unseen, the usual case, and decides on the
 // record it meets otherwise.
-func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequest) (Outcome, error) {
+func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequest, begun time.Time) (Outcome, error) {
+	ctx, leave, err := e.atStore(ctx, "acquire", req.Batch, begun, req.AnswerBy)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer leave()
 	e.granting.enter()
 	defer e.granting.leave()
-	ctx, cancel := e.storeContext(ctx, req.AnswerBy)
-	defer cancel()
 	var prev *Record
+	short := false // A lease was over before its claim was answered.
 	for range contention {
 		rec := e.grant(prev, secret, req)
 		if rec.lapsed(rec.UpdatedAt) {
@@ -172,7 +182,7 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 		if err == nil {
 			if rec.lapsed(e.opt.Now()) {
 				// The store took longer than the lease: the claim may be another's by now.
-				prev = rec
+				prev, short = rec, true
 				continue
 			}
 			return e.granted(rec, req, token{}), nil
@@ -210,14 +220,22 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 				return Outcome{Status: OutcomeFailed, Record: final}, nil
 			}
 		case Mismatch:
-			return Outcome{}, &RefusedError{ErrPayloadMismatch, fmt.Sprintf("the key was used with another payload at %s (request %s); use a new key for new work, or send the same payload", met.Stored.CreatedAt.UTC().Format(time.RFC3339), cmp.Or(met.Stored.RequestID, "unknown"))}
+			return Outcome{}, mismatch(met.Stored)
 		case Spent:
 			return Outcome{}, &RefusedError{ErrClaimLost, "the claim that this client_token made was released already; send a new client_token for a new run"}
 		default:
 			return inProgress(met.Stored, ask.freed(met.Stored).Sub(now)), nil
 		}
 	}
+	if short {
+		return Outcome{}, &StoreError{Op: "acquire", Seen: true, Detail: "the store takes longer to grant the claim than the claim would hold; ask for a longer lease_ms"}
+	}
 	return Outcome{}, &StoreError{Op: "acquire", Throttled: true, Seen: true, Detail: "the key changes hands faster than it can be claimed; try again"}
+}
+
+// mismatch refuses an acquire whose payload is not that of the record.
+func mismatch(rec *Record) error {
+	return &RefusedError{ErrPayloadMismatch, fmt.Sprintf("the key was used with another payload at %s (request %s); use a new key for new work, or send the same payload", rec.CreatedAt.UTC().Format(time.RFC3339), cmp.Or(rec.RequestID, "unknown"))}
 }
 
 // exhausted makes a claim that lapsed, or was released, at its last attempt a

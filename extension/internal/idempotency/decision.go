@@ -63,7 +63,7 @@ func Decide(rec *Record, now time.Time, ask Ask) Verdict {
 			return Spent
 		}
 		return Grant
-	case rec.Validation != "" && ask.Validation != "" && rec.Validation != ask.Validation:
+	case rec.mismatches(ask.Validation):
 		return Mismatch
 	}
 	switch {
@@ -80,6 +80,11 @@ func Decide(rec *Record, now time.Time, ask Ask) Verdict {
 		return Echo
 	}
 	return Wait
+}
+
+// mismatches tells whether an asker's payload is another than the record's.
+func (r *Record) mismatches(validation string) bool {
+	return r.Validation != "" && validation != "" && r.Validation != validation
 }
 
 // exhausted tells whether a free claim was the last attempt. The asker's own claim

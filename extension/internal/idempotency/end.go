@@ -15,6 +15,8 @@ type CompleteRequest struct {
 	Result []byte
 	// TTL is how long the outcome is remembered; 0: as the acquire said.
 	TTL time.Duration
+	// Batch is what the request is answered together with; nil: it is alone.
+	Batch *Batch
 }
 
 // FailRequest ends a claim whose work failed.
@@ -24,6 +26,8 @@ type FailRequest struct {
 	Error *Failure
 	// Retry frees the key for another run; otherwise the failure is final.
 	Retry bool
+	// Batch is what the request is answered together with; nil: it is alone.
+	Batch *Batch
 }
 
 // Ended is the state that complete or fail left a claim in.
@@ -50,7 +54,7 @@ func (e *Engine) Complete(ctx context.Context, req CompleteRequest) (Ended, erro
 		return Ended{}, notAClaim(err)
 	}
 	t.ttl = cmp.Or(req.TTL, t.ttl)
-	return e.end(ctx, t, ending{status: Completed, result: req.Result})
+	return e.end(ctx, t, ending{status: Completed, result: req.Result}, req.Batch)
 }
 
 // Fail ends the claim with a failure. It can be repeated.
@@ -61,7 +65,7 @@ func (e *Engine) Fail(ctx context.Context, req FailRequest) (Ended, error) {
 	if err != nil {
 		return Ended{}, notAClaim(err)
 	}
-	return e.end(ctx, t, e.failing(t, req.Error, req.Retry))
+	return e.end(ctx, t, e.failing(t, req.Error, req.Retry), req.Batch)
 }
 
 // failing is the end of a failed claim: final if the caller says so or no
@@ -125,14 +129,12 @@ type ending struct {
 // end writes a claim's end. Until the store has answered, the claim stays noted
 // as open together with that end, so that it is settled as the handler said, and
 // not as abandoned: also where the environment shuts down during the write.
-func (e *Engine) end(ctx context.Context, t token, to ending) (Ended, error) {
+func (e *Engine) end(ctx context.Context, t token, to ending, b *Batch) (Ended, error) {
 	if t.unstored {
 		return Ended{Status: to.status, Unprotected: true}, nil
 	}
-	ctx, cancel := e.storeContext(ctx, t.answerBy)
-	defer cancel()
 	e.open.owe(t, to)
-	err := e.write(ctx, t, to)
+	err := e.writeInTime(ctx, t, to, b)
 	var down *StoreError
 	if errors.As(err, &down) {
 		e.open.refuse(t.id())
@@ -146,6 +148,17 @@ func (e *Engine) end(ctx context.Context, t token, to ending) (Ended, error) {
 		return Ended{}, err
 	}
 	return Ended{Status: to.status}, nil
+}
+
+// writeInTime writes a claim's end while its invocation can be answered, and also
+// for a caller that left meanwhile.
+func (e *Engine) writeInTime(ctx context.Context, t token, to ending, b *Batch) error {
+	ctx, leave, err := e.atStore(context.WithoutCancel(ctx), "update", b, b.begun(time.Time{}), t.answerBy)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return e.write(ctx, t, to)
 }
 
 func (e *Engine) write(ctx context.Context, t token, to ending) error {

@@ -127,13 +127,16 @@ func (e *RefusedError) Unwrap() error { return e.Kind }
 // ends at answerBy, can still act on what it is told. Work that was begun is not
 // dropped because the caller went away: its outcome would be anybody's guess.
 func (e *Engine) storeContext(ctx context.Context, answerBy time.Time) (context.Context, context.CancelFunc) {
-	ctx = context.WithoutCancel(ctx)
-	left := answerBy.Sub(e.opt.Now())
-	budget := storeTimeout
-	if left > 0 {
-		budget = min(storeTimeout, max(left-answerMargin, storeTimeoutLeast))
+	return context.WithTimeout(context.WithoutCancel(ctx), e.storeTime(answerBy))
+}
+
+// storeTime is the time for the store, where the caller's invocation ends at
+// answerBy.
+func (e *Engine) storeTime(answerBy time.Time) time.Duration {
+	if left := answerBy.Sub(e.opt.Now()); left > 0 {
+		return min(storeTimeout, max(left-answerMargin, storeTimeoutLeast))
 	}
-	return context.WithTimeout(ctx, budget)
+	return storeTimeout
 }
 
 // Get reads a record; it returns nil if there is none or it has expired.

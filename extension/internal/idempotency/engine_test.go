@@ -313,13 +313,16 @@ func TestStoreSlowerThanTheLease(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%v with %v left", out.Status, time.Until(out.Record.LeaseExpiresAt))
 		}
+		var down *StoreError
+		if !errors.As(err, &down) || down.Throttled || !strings.Contains(down.Error(), "lease_ms") {
+			t.Fatalf("the answer does not name the mend: %v", err)
+		}
 		store.delay.Store(int64(time.Second))
 		if out, err = e.Acquire(t.Context(), req); err != nil || out.Status != OutcomeAcquired || !time.Now().Before(out.Record.LeaseExpiresAt) {
 			t.Fatalf("%+v, %v", out, err)
 		}
 		req = ask(time.Now())
 		req.Key.Partition, req.Deadline = "by deadline", time.Now().Add(500*time.Millisecond)
-		var down *StoreError
 		if _, err = e.Acquire(t.Context(), req); !errors.As(err, &down) {
 			t.Fatal(err)
 		}
