@@ -112,6 +112,10 @@ size: build ## Print the size of the binary, its start-up time and its resident 
 bench: size ## Measure, besides, what a call costs
 	go test -run '^$$' -bench . -benchmem ./extension/internal/canon ./extension/internal/httpapi
 
+.PHONY: bench-clients
+bench-clients: part-python part-nodejs part-ruby part-java-client part-tools part-dynamodblocal ## Measure what each client costs its handler (UPDATE=1 writes docs/clients.md)
+	$(WITH_DYNAMODB) go run ./bench/clients
+
 # --- What the tests run against -----------------------------------------------------------------------------------------
 # parts.sh knows by itself what is there already (versions and checksums are beside it), so these are cheap to depend on.
 

@@ -9,11 +9,9 @@ def handler(event, context):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
-
 from .block import Block, BlockClaim, idempotency
 from .claim import Claim, current_claim
-from .client import ABSENT, Client, Failure, FinalErrors, Key, Outcome, R, Seconds, default_client
+from .client import ABSENT, Client, Failure, Outcome, default_client
 from .decorators import idempotent, idempotent_function
 from .errors import (
     ClaimLostError,
@@ -27,10 +25,13 @@ from .errors import (
 )
 from .invocation import invocation
 
+TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from typing import Any, Callable
 
     from .aio import AsyncClient
+    from .annotations import FinalErrors, Key, R, Seconds
 
 __version__ = "0.1.0"
 

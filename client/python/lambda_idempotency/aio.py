@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-from collections.abc import Awaitable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Callable
 
 from . import claim as claims
 from . import wrap
 from .claim import Claim
-from .client import ABSENT, Client, Failure, FinalErrors, Key, Outcome, R, Seconds, default_client
+from .client import ABSENT, Client, Failure, Outcome, default_client
+
+TYPE_CHECKING = False  # see annotations.py
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from typing import Any, Callable
+
+    from .annotations import FinalErrors, Key, R, Seconds
 
 _executors: dict[tuple[int, str], ThreadPoolExecutor] = {}
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any
 
 from . import claim as claims
 from . import wrap
 from .claim import Claim
-from .client import ABSENT, Client, FinalErrors, Key, Outcome, Seconds, default_client
+from .client import ABSENT, Client, Outcome, default_client
+
+TYPE_CHECKING = False  # see annotations.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .annotations import FinalErrors, Key, Seconds
 
 
 class BlockClaim(Claim):

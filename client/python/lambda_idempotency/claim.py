@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
-    from .client import Client, Failure, Outcome, Seconds
+    from typing import Any
+
+    from .annotations import Seconds
+    from .client import Client, Failure, Outcome
 
 
 class Claim:

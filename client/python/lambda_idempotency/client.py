@@ -6,21 +6,17 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 from . import invocation
 from .connection import Answer, Connection, NotHTTP, Pool
 from .encoding import encode
 from .errors import ClaimLostError, PayloadMismatchError, ProblemError, UnavailableError
 
+TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
-    from datetime import timedelta  # Whoever hands one over has imported it.
+    from typing import Any, Callable
 
-R = TypeVar("R")
-Key = Union[str, Sequence[str]]
-"""A string, or a pair of strings."""
-Seconds = Union[int, float, "timedelta"]
+    from .annotations import FinalErrors, Key, R, Seconds
 
 
 class Absent:
@@ -273,9 +269,6 @@ class Client:
             raise ValueError("the secret for the sidecar has a line break in it")
         return secret
 
-
-FinalErrors = Union[type[BaseException], tuple[type[BaseException], ...]]
-"""Errors after which the work is not to be repeated, as ``except`` takes them."""
 
 _default = Client()
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, overload
 
 from . import wrap
-from .client import ABSENT, Client, FinalErrors, Key, Seconds, default_client
+from .client import ABSENT, Client, default_client
 from .invocation import invocation
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False  # see annotations.py
+if not TYPE_CHECKING:
+
+    def overload(signature):
+        return signature  # Another definition of the same name follows.
+
+else:
+    from typing import Any, Callable, overload
+
     from typing_extensions import ParamSpec  # A type checker has it; nothing is imported.
 
-    P = ParamSpec("P")
+    from .annotations import FinalErrors, KeyOption, R, Request, Seconds
 
-R = TypeVar("R")
-KeyOption = Union[str, Callable[..., Key], None]
+    P = ParamSpec("P")
 
 # The first parameter of a method, by convention. An object has no JSON, so it is no part of a key.
 _OBJECT = (("self",), ("cls",))
@@ -104,9 +110,6 @@ def idempotent_function(function: Callable[..., Any] | None = None, /, *, key: K
         return _wrapper(fn, request, options, None)
 
     return decorate if function is None else decorate(function)
-
-
-Request = Callable[["tuple[Any, ...]", "dict[str, Any]"], "dict[str, Any]"]
 
 
 def _options(key: KeyOption, options: dict[str, Any]) -> Request:

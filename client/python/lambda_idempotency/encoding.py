@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+
+TYPE_CHECKING = False  # see annotations.py
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def encode(what: str, value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # see annotations.py
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class IdempotencyError(Exception):

@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+
+TYPE_CHECKING = False  # see annotations.py
+if TYPE_CHECKING:
+    from typing import Any
 
 _current: ContextVar[Any] = ContextVar("lambda_idempotency_invocation", default=None)
 

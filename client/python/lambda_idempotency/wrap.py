@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NoReturn
-
 from . import claim as claims
 from .claim import Claim
-from .client import Client, FinalErrors, Outcome, R
+from .client import Client, Outcome
 from .encoding import encode
 from .errors import ClaimLostError, FailedError, IdempotencyError, InProgressError, ProblemError, ResultError
 from .warn import warn
+
+TYPE_CHECKING = False  # see annotations.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, NoReturn
+
+    from .annotations import FinalErrors, R
 
 
 def run(client: Client, request: dict[str, Any], work: Callable[[], R], final_errors: FinalErrors) -> R:

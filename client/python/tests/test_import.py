@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SLOW = ("asyncio", "concurrent", "email", "http", "inspect", "logging", "ssl", "urllib", "uuid", "random", "dataclasses")
+SLOW = ("asyncio", "concurrent", "email", "http", "inspect", "logging", "ssl", "urllib", "uuid", "random", "dataclasses", "typing")
 
 HANDLER = """
 from lambda_idempotency import idempotent, idempotent_function, Client

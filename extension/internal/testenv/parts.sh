@@ -131,6 +131,7 @@ locked() {
 # qemu runs what is built for arm64.
 tools() {
 	need 'command -v curl' curl curl
+	need 'command -v jq' jq jq
 	case $(uname -m) in
 	aarch64 | arm64) ;;
 	*) need 'command -v qemu-aarch64 || command -v qemu-aarch64-static' 'qemu for arm64' qemu-user ;;

@@ -1,0 +1,3 @@
+handler() {
+  jq -c '{done: .JobId}' <<<"$1"
+}

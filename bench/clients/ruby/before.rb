@@ -1,0 +1,5 @@
+module Orders
+  def self.handler(event:, context:)
+    { "done" => event["JobId"] }
+  end
+end
