@@ -123,7 +123,7 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 		}
 		all := bytes.NewBuffer(body)
 		all.Grow(max(int(r.ContentLength), 0) + bytes.MinRead)
-		_, err = all.ReadFrom(from)
+		_, err = all.ReadFrom(&steady{from, http.NewResponseController(w)})
 		body = all.Bytes()
 	}
 	var large *http.MaxBytesError
@@ -131,6 +131,22 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 		err = problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)
 	}
 	return body, release, err
+}
+
+// stallTimeout is how long a big body may stand still in its turn, while others
+// wait whose invocations end. On loopback, only a caller that has stopped does.
+const stallTimeout = time.Second
+
+// steady reads a body that must not stand still.
+type steady struct {
+	io.Reader
+	conn *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (s *steady) Read(p []byte) (int, error) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(stallTimeout))
+	return s.Reader.Read(p)
 }
 
 // turn waits until no other big body is in use, nor a heavy selection made, as long

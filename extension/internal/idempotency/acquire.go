@@ -176,6 +176,9 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 	for range contention {
 		rec := e.grant(prev, secret, req)
 		if rec.lapsed(rec.UpdatedAt) {
+			if prev != nil && prev.Secret == secret {
+				e.note(prev, req, token{}, prev) // It was granted, but too late for anybody to hear of.
+			}
 			return Outcome{}, &StoreError{Op: "acquire", Seen: true, Detail: "the deadline passed before the store had granted the claim"}
 		}
 		err := e.store.Put(ctx, rec, Condition{Prev: prev, Now: rec.UpdatedAt})
@@ -193,7 +196,7 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 			if errors.As(err, &down) && !down.Seen {
 				// The write may have been taken all the same: whoever settles what this
 				// invocation left settles that, too.
-				e.granted(rec, req, token{})
+				e.note(rec, req, token{}, rec)
 			}
 			return Outcome{Record: rec}, err
 		}
@@ -320,10 +323,16 @@ func (e *Engine) expiryOfClaim(lapses time.Time, ttl time.Duration) time.Time {
 
 // granted answers with a claim and notes it as open.
 func (e *Engine) granted(rec *Record, req AcquireRequest, t token) Outcome {
+	t = e.note(rec, req, t, nil)
+	return Outcome{Status: OutcomeAcquired, Token: t.text(), Record: rec, Unprotected: t.unprotected || t.unstored}
+}
+
+// note notes a claim as open, and returns its token.
+func (e *Engine) note(rec *Record, req AcquireRequest, t token, untold *Record) token {
 	t.key, t.secret, t.fence, t.attempt = rec.Key, rec.Secret, rec.Fence, rec.Attempt
 	t.ttl, t.answerBy = req.TTL, req.AnswerBy
 	if !req.Detached && !t.unstored {
-		e.open.add(openClaim{token: t, requestID: req.RequestID, lease: rec.LeaseExpiresAt})
+		e.open.add(openClaim{token: t, requestID: req.RequestID, asked: rec.UpdatedAt, lease: rec.LeaseExpiresAt, untold: untold})
 	}
-	return Outcome{Status: OutcomeAcquired, Token: t.text(), Record: rec, Unprotected: t.unprotected || t.unstored}
+	return t
 }

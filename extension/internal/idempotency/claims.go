@@ -11,8 +11,13 @@ import (
 type openClaim struct {
 	token     token
 	requestID string
-	acquired  time.Time
-	lease     time.Time
+	// asked is when the claim was sent to the store, acquired when it was noted.
+	asked    time.Time
+	acquired time.Time
+	lease    time.Time
+	// untold is the claim as it was sent, where the asker was told of an error: no
+	// work began on it. nil: it was granted.
+	untold *Record
 	// owed is the end that the handler asked for and the store has not taken.
 	owed *ending
 	// ended is closed when the claim is no longer open.
@@ -58,7 +63,10 @@ func newClaims(now func() time.Time) claims {
 func (c *claims) add(o openClaim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.open[o.token.id()]; known {
+	if known := c.open[o.token.id()]; known != nil {
+		if o.untold == nil {
+			known.untold = nil
+		}
 		return // A repeated acquire: the claim is as old as it was.
 	}
 	o.acquired = c.now()
@@ -188,9 +196,11 @@ func (c *claims) leftBehind(rec *Record, requestID string) <-chan struct{} {
 // OpenClaim is what is known of an open claim.
 type OpenClaim struct {
 	RequestID string
-	Acquired  time.Time
-	KeyHash   string
-	claim     *openClaim
+	// Asked is when the claim was sent to the store, Acquired when it was granted.
+	Asked    time.Time
+	Acquired time.Time
+	KeyHash  string
+	claim    *openClaim
 }
 
 // SetSequential says that this sandbox runs one invocation at a time, so that a
@@ -207,7 +217,7 @@ func (e *Engine) Open(pick func(OpenClaim) bool) []OpenClaim {
 	defer e.open.mu.Unlock()
 	var list []OpenClaim
 	for _, o := range e.open.open {
-		c := OpenClaim{RequestID: o.requestID, Acquired: o.acquired, KeyHash: KeyHash(o.token.key), claim: o}
+		c := OpenClaim{RequestID: o.requestID, Asked: o.asked, Acquired: o.acquired, KeyHash: KeyHash(o.token.key), claim: o}
 		if pick(c) {
 			list = append(list, c)
 		}
@@ -274,21 +284,32 @@ func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry b
 		e.open.mu.Unlock()
 		return // It was ended since it was picked.
 	}
-	t, lease := c.claim.token, c.claim.lease
+	t, lease, untold := c.claim.token, c.claim.lease, c.claim.untold
 	owed := c.claim.owed != nil
 	to := e.failing(t, &cause, retry)
 	if owed {
 		to = *c.claim.owed
 	}
 	e.open.mu.Unlock()
-	err := e.write(ctx, t, to)
+	if untold != nil && !owed {
+		to.status = Released
+	}
 	log := e.opt.Log.With("key_hash", c.KeyHash, "request_id", c.RequestID, "cause", cause.Type, "as", string(to.status))
+	var err error
+	if untold != nil && !owed {
+		err = e.takeBack(ctx, t, untold)
+	} else {
+		err = e.write(ctx, t, to)
+	}
 	var down *StoreError
 	switch {
 	case errors.As(err, &down):
 		log.Error("could not settle an open claim; it holds until its lease ends", "lease_expires_at", lease, "error", err)
 		e.opt.Observer.Settled(cause.Type, false)
 		return
+	case err == nil && untold != nil && !owed:
+		log.Info("released a claim whose acquire had been answered with an error; no work ran under it")
+		e.opt.Observer.Settled(cause.Type, true)
 	case err == nil && owed:
 		log.Info("stored the end of a claim, which the store had not taken at first")
 		e.opt.Observer.Settled(cause.Type, true)
@@ -298,4 +319,17 @@ func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry b
 	default: // Ended or taken over meanwhile: nothing was left to settle.
 	}
 	e.open.remove(t.id())
+}
+
+// takeBack releases a claim that nobody was told of. It was no attempt, however
+// few are allowed, and nothing failed.
+func (e *Engine) takeBack(ctx context.Context, t token, claim *Record) error {
+	now := e.opt.Now().Truncate(time.Millisecond)
+	free := claim.Clone()
+	free.Attempt--
+	free.LeaseExpiresAt, free.UpdatedAt, free.Expiration = time.Time{}, now, expiry(now, t.ttl)
+	if e.opt.History > 0 {
+		free.History = append(free.History, Event{At: now, Status: Released, Detail: "the store's answer to the acquire was lost; no work ran", RequestID: claim.RequestID})
+	}
+	return e.store.Put(ctx, free, Condition{Prev: claim})
 }

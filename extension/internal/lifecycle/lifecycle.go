@@ -130,6 +130,7 @@ func (l *Lifecycle) next(ctx context.Context) (extapi.Event, error) {
 // for their settling, which would hold up the invocation's end.
 func (l *Lifecycle) invoked(ctx context.Context, e extapi.Event) {
 	l.Deadlines.Learn(e)
+	begun := l.Deadlines.now()
 	start := e.Deadline().Add(-l.Deadlines.Timeout() - invocationStart)
 	earlier := slices.Clone(l.seen)
 	left := func(c idempotency.OpenClaim) bool {
@@ -146,7 +147,11 @@ func (l *Lifecycle) invoked(ctx context.Context, e extapi.Event) {
 		ctx, cancel := context.WithTimeout(ctx, settleOnInvoke)
 		defer cancel()
 		l.Claims.AwaitAcquires(ctx)
-		late := l.take(func(c idempotency.OpenClaim) bool { return left(c) && !slices.Contains(list, c) })
+		// What was asked for since is not: an earlier event may have been repeated
+		// meanwhile, under its id.
+		late := l.take(func(c idempotency.OpenClaim) bool {
+			return left(c) && c.Asked.Before(begun) && !slices.Contains(list, c)
+		})
 		l.settle(context.WithoutCancel(ctx), settleOnInvoke, late, abandoned(), true)
 	})
 }
