@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
@@ -33,7 +34,7 @@ func newRuntimeProxy(ctx context.Context, cfg *config.Config, claims runtimeprox
 	switch {
 	case err != nil && cfg.ProxyPort == 0:
 		// Most functions do not use it, and must not fail for it.
-		log.Debug("there is no runtime proxy, because its port is taken; set IDEMPOTENCY_RUNTIME_PROXY_PORT to a free one", "port", port, "error", err)
+		log.Warn("there is no runtime proxy, because its port is taken; set IDEMPOTENCY_RUNTIME_PROXY_PORT to a free one", "port", port, "error", err)
 		return nil, nil //nolint:nilnil // There is none.
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on port %d (%w); set IDEMPOTENCY_RUNTIME_PROXY_PORT to a free one", port, err)
@@ -45,6 +46,7 @@ func newRuntimeProxy(ctx context.Context, cfg *config.Config, claims runtimeprox
 	}
 	of := keyOf(cfg.KeyJMESPath, selected, keys, log)
 	proxy := runtimeproxy.New(runtimeproxy.Options{
+		Off:      cfg.Disabled,
 		Upstream: cfg.UpstreamAPI,
 		Claims:   claims,
 		Key: func(event []byte, requestID string) (idempotency.Key, error) {
@@ -59,20 +61,30 @@ func newRuntimeProxy(ctx context.Context, cfg *config.Config, claims runtimeprox
 			}
 			return of(record)
 		},
-		Batch:        cfg.Batch,
-		OnInProgress: runtimeproxy.InProgress(cfg.OnInProgress),
-		RequireKey:   cfg.RequireKey,
-		FailOnError:  cfg.FailOnError,
-		Lease:        cfg.Lease,
-		Now:          time.Now,
-		Log:          log,
+		Batch:          cfg.Batch,
+		CountsAttempts: cfg.MaxAttempts > 0,
+		OnInProgress:   runtimeproxy.InProgress(cfg.OnInProgress),
+		RequireKey:     cfg.RequireKey,
+		FailOnError:    cfg.FailOnError,
+		Lease:          cfg.Lease,
+		Now:            time.Now,
+		Log:            log,
 	})
 	return &runtimeProxy{runtimeproxy.NewServer(proxy, log), listener}, nil
 }
 
+// bigEvent is the size over which events are parsed one at a time: a parsed one
+// takes many times its size, and Managed Instances bring many at once.
+const bigEvent = 256 << 10
+
 // keyOf selects the key from an event.
 func keyOf(text string, selected *selection.Selection, keys idempotency.Keys, log *slog.Logger) func(event []byte) (idempotency.Key, error) {
+	var turn sync.Mutex
 	return func(event []byte) (idempotency.Key, error) {
+		if len(event) > bigEvent {
+			turn.Lock()
+			defer turn.Unlock()
+		}
 		value, err := canon.Parse(event)
 		if err != nil {
 			return idempotency.Key{}, fmt.Errorf("the event has no exact meaning as JSON: %w", err)

@@ -30,14 +30,18 @@ import urllib.parse
 import uuid
 from typing import Any, Callable, Iterator, Optional
 
-import app
+HERE = pathlib.Path(__file__).resolve().parent
+# Where the client is without the layer; the processes of the launches look there, too.
+sys.path.insert(0, str(HERE.parents[1] / "client" / "python"))
+
+import app  # noqa: E402
 
 LAUNCHES_AT_ONCE = 5
 WORK_S = 0.3
 TIMEOUT_S = 10
 START_S = 10
 
-EVENT = json.loads(pathlib.Path(__file__).with_name("event.json").read_text(encoding="utf-8"))
+EVENT = json.loads((HERE / "event.json").read_text(encoding="utf-8"))
 
 
 # --- One launch, in a process of its own ------------------------------------------------------------------------------
@@ -148,7 +152,7 @@ def worked(event: dict[str, Any]) -> list[str]:
 
 @contextlib.contextmanager
 def sidecar(binary: str, folder: pathlib.Path, settings: Optional[dict[str, str]] = None) -> Iterator[None]:
-    """Runs the sidecar, on a file unless settings say otherwise, and tells app.py of it through the environment."""
+    """Runs the sidecar, on a file unless settings say otherwise, and tells the client of it through the environment."""
     for name in [name for name in os.environ if name.startswith(("IDEMPOTENCY_", "AWS_LAMBDA_"))]:
         del os.environ[name]
     os.environ["IDEMPOTENCY_AUTH_TOKEN"] = secrets.token_hex(16)
@@ -209,7 +213,7 @@ def free_port() -> int:
 def get(path: str) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["IDEMPOTENCY_PORT"]), timeout=5)
     try:
-        connection.request("GET", path, headers=app.headers())
+        connection.request("GET", path, headers={"X-Idempotency-Auth": os.environ["IDEMPOTENCY_AUTH_TOKEN"]})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read() or b"null")
     finally:
@@ -298,7 +302,7 @@ def is_duplicates_answer(returned: Any, record: dict[str, Any], response: Any) -
     if record.get("status") == "COMPLETED":
         told.append(response)
     if record.get("status") == "FAILED":
-        told = [app.respond({"status": "failed", "error": {"type": "FileNotFoundError", "message": app.FAILED}})]
+        told = [app.respond({"status": "failed", "error": {"type": "RuntimeError", "message": app.FAILED}})]
     return returned in told
 
 

@@ -54,25 +54,6 @@ func process(ctx context.Context, j job) (any, error) {
 }
 `
 
-// optDir is the content of /opt: what EXAMPLES_OPT names, as an unpacked layer, or
-// else the built extension.
-func optDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("EXAMPLES_OPT"); dir != "" {
-		return dir
-	}
-	dir := t.TempDir()
-	const name = "lambda-idempotency"
-	err := os.Mkdir(filepath.Join(dir, "extensions"), 0o755)
-	if err == nil {
-		err = os.Link(filepath.Join(built.extensions, name), filepath.Join(dir, "extensions", name))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func goExampleReadme(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(goExampleDir, "README.md"))
@@ -112,7 +93,7 @@ type goFunction struct {
 	*emulator.Emulator
 }
 
-func deployFunction(t *testing.T, bootstrap, opt string, on map[string]string, env map[string]string) *goFunction {
+func deployFunction(t *testing.T, bootstrap string, on, env map[string]string) *goFunction {
 	t.Helper()
 	all := maps.Clone(on)
 	maps.Copy(all, map[string]string{
@@ -122,7 +103,7 @@ func deployFunction(t *testing.T, bootstrap, opt string, on map[string]string, e
 	})
 	maps.Copy(all, env)
 	return &goFunction{t, emulator.Start(t, emulator.Config{
-		Opt: opt, Command: []string{bootstrap}, Env: all, Timeout: 20 * time.Second, FunctionName: "go-handler",
+		Opt: built.opt, Command: []string{bootstrap}, Env: all, Timeout: 20 * time.Second, FunctionName: "go-handler",
 	})}
 }
 
@@ -175,11 +156,11 @@ const (
 func TestGoExample(t *testing.T) {
 	t.Parallel()
 	table := onTable(t) // First, as a test without it is skipped.
-	bootstrap, opt := buildGoExample(t), optDir(t)
+	bootstrap := buildGoExample(t)
 
 	t.Run("first and duplicate", func(t *testing.T) {
 		t.Parallel()
-		f := deployFunction(t, bootstrap, opt, table, nil)
+		f := deployFunction(t, bootstrap, table, nil)
 		event, err := os.ReadFile(filepath.Join(goExampleDir, "event.json"))
 		if err != nil {
 			t.Fatal(err)
@@ -190,18 +171,18 @@ func TestGoExample(t *testing.T) {
 		f.mustGet("12345", goProcessed, 1, 1)
 		f.mustGet("12345", goProcessed, 1, 2)
 		// Another environment.
-		deployFunction(t, bootstrap, opt, table, nil).mustGet("12345", goProcessed, 0, 1)
+		deployFunction(t, bootstrap, table, nil).mustGet("12345", goProcessed, 0, 1)
 	})
 	t.Run("failing", func(t *testing.T) {
 		t.Parallel()
-		f := deployFunction(t, bootstrap, opt, onTable(t), nil)
+		f := deployFunction(t, bootstrap, onTable(t), nil)
 		f.mustGet("fails once", goError, 1, 0)
 		f.WaitLog(t, realError, 5*time.Second)
 		f.mustGet("fails once", goFailed, 1, 1)
 	})
 	t.Run("failing and retried", func(t *testing.T) {
 		t.Parallel()
-		f := deployFunction(t, bootstrap, opt, onTable(t), map[string]string{"RETRY_FAILED": "1"})
+		f := deployFunction(t, bootstrap, onTable(t), map[string]string{"RETRY_FAILED": "1"})
 		f.mustGet("fails once", goError, 1, 0)
 		f.mustGet("fails once", goProcessed, 2, 0)
 		f.mustGet("fails once", goProcessed, 2, 1)
@@ -215,7 +196,7 @@ func TestGoExample(t *testing.T) {
 		}))
 		t.Cleanup(gate.Close)
 		env := map[string]string{"GATE": gate.URL}
-		first, second := deployFunction(t, bootstrap, opt, table, env), deployFunction(t, bootstrap, opt, table, env)
+		first, second := deployFunction(t, bootstrap, table, env), deployFunction(t, bootstrap, table, env)
 		done := make(chan string, 1)
 		go func() {
 			res, err := first.Invoke(t.Context(), []byte(`{"JobId":"waits","ObjKey":"`+objKey+`"}`))
@@ -264,7 +245,7 @@ func TestWrappedHandler(t *testing.T) {
 	table := onTable(t)
 	bootstrap := filepath.Join(t.TempDir(), "bootstrap")
 	emulator.Build(t, "wrapped", bootstrap)
-	f := deployFunction(t, bootstrap, optDir(t), table, nil)
+	f := deployFunction(t, bootstrap, table, nil)
 	for i, step := range []struct{ event, want string }{
 		{`{"id":12345678901234567890,"Do":""}`, `{"Attempt":1,"Text":"<done>"}`},
 		{`{"Do":"","id":12345678901234567890,"more":1}`, `{"Attempt":1,"Text":"<done>"}`},

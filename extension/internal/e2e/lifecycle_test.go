@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,32 +18,6 @@ import (
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/emulator"
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/link"
 )
-
-// built holds what TestMain built for all tests.
-var built struct{ extensions, goHandler string }
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	built.extensions = filepath.Join(dir, "extensions")
-	built.goHandler = filepath.Join(dir, "handler")
-	for _, b := range [][]string{
-		{"build", "-o", filepath.Join(built.extensions, "lambda-idempotency"), "../.."},
-		{"build", "-tags", "lambda.norpc", "-o", built.goHandler, "./handler"},
-	} {
-		if out, err := goTool(b...); err != nil {
-			fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(b, " "), err, out)
-			return 1
-		}
-	}
-	return m.Run()
-}
 
 // function is a deployed function with the extension.
 type function struct {
@@ -86,7 +58,7 @@ func deploy(t *testing.T, c emulator.Config) *function {
 	})
 	maps.Copy(all, c.Env)
 	if c.Command == nil {
-		c.ExtensionDir, c.Command = built.extensions, []string{built.goHandler}
+		c.Opt, c.Command = built.opt, []string{built.goHandler}
 	}
 	c.Env, c.FunctionName = all, "jobs"
 	f.Emulator = emulator.Start(t, c)

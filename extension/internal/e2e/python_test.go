@@ -29,7 +29,7 @@ import (
 )
 
 const (
-	exampleDir = "../../../examples/python-handler"
+	exampleDir = root + "/examples/python-handler"
 	objKey     = "sun-ada-bucket-tokyo/smallfile"
 	duplicate  = "lambdaが多重起動したため処理を終了しました。"
 	jobFailed  = "An unexpected error has occurred."
@@ -43,7 +43,10 @@ import os
 import time
 
 import app
+import lambda_idempotency
 from app import handler
+
+print("the client is", lambda_idempotency.__file__, flush=True)
 
 
 def process(event):
@@ -79,14 +82,7 @@ func newJobs(t *testing.T) *jobs {
 // app.handler, or stage.handler for work that does as told.
 func (j *jobs) deploy(handler string, timeout time.Duration, env map[string]string) *emulator.Emulator {
 	j.Helper()
-	example, err := filepath.Abs(exampleDir)
-	if err != nil {
-		j.Fatal(err)
-	}
-	dir := j.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "stage.py"), []byte(stage), 0o600); err != nil {
-		j.Fatal(err)
-	}
+	dir := functionOf(j.T, "python-handler", "stage.py", stage)
 	all := j.local.Env()
 	maps.Copy(all, readmeSettings(j.T))
 	maps.Copy(all, map[string]string{
@@ -94,11 +90,11 @@ func (j *jobs) deploy(handler string, timeout time.Duration, env map[string]stri
 		"IDEMPOTENCY_PORT":       strconv.Itoa(emulator.FreePort(j)),
 		proxyPort:                strconv.Itoa(emulator.FreePort(j)),
 		"AWS_SESSION_TOKEN":      secret,
-		"PYTHONPATH":             example,
+		"PYTHONPATH":             "/opt/python", // As Lambda's runtime has it.
 	})
 	maps.Copy(all, env)
 	return emulator.Start(j, emulator.Config{
-		ExtensionDir: built.extensions, Dir: dir, Env: all, Timeout: timeout, FunctionName: "python-handler",
+		Opt: built.opt, Dir: dir, Env: all, Timeout: timeout, FunctionName: "python-handler",
 		Command: []string{emulator.Python(j), "-m", "awslambdaric", handler},
 	})
 }
@@ -360,12 +356,13 @@ func TestPythonError(t *testing.T) {
 		t.Fatal(l.raw)
 	}
 	e.WaitLog(t, realError, 5*time.Second)
+	e.WaitLog(t, "the client is /opt/python/lambda_idempotency/__init__.py", 5*time.Second)
 	item := j.item("12345")
-	j.mustBe(item, "FAILED", `{"type":"FileNotFoundError","message":"`+jobFailed+`"}`, "INPROGRESS", "FAILED: "+jobFailed)
+	j.mustBe(item, "FAILED", `{"type":"RuntimeError","message":"`+jobFailed+`"}`, "INPROGRESS", "FAILED: "+jobFailed)
 	j.mustBeShown(item, "error")
 	// Lambda's automatic retries.
 	for range 2 {
-		j.mustGiveWay(e, "12345", `{"status": "failed", "error": {"type": "FileNotFoundError", "message": "`+jobFailed+`"}}`)
+		j.mustGiveWay(e, "12345", `{"status": "failed", "error": {"type": "RuntimeError", "message": "`+jobFailed+`"}}`)
 	}
 	if n := runs("12345", e); n != 1 {
 		t.Errorf("the work ran %d times", n)
@@ -505,7 +502,7 @@ func TestPythonStoreAway(t *testing.T) {
 	j := newJobs(t)
 	e := j.deploy("stage.handler", 5*time.Second, map[string]string{"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9"})
 	l := j.launch(e, "12345", "")
-	if l.ErrorType != "SidecarError" || !strings.Contains(l.ErrorMessage, "503 store_unavailable: DynamoDB cannot be reached") {
+	if l.ErrorType != "UnavailableError" || !strings.Contains(l.ErrorMessage, "store_unavailable: DynamoDB cannot be reached") {
 		t.Error(l.raw)
 	}
 	if item := j.item("12345"); item != nil || runs("12345", e) != 0 {
@@ -583,7 +580,7 @@ func TestPythonEndDuringAnOutage(t *testing.T) {
 	j.mustRun(e, "warm-up", "")
 	db.away.Store(true)
 	j.mustRun(e, "12345", "")
-	e.WaitLog(t, "could not be recorded (/complete)", 5*time.Second)
+	e.WaitLog(t, "the work is done, but that could not be stored", 5*time.Second)
 	j.mustBe(j.item("12345"), "INPROGRESS", "", "INPROGRESS")
 	db.away.Store(false)
 	j.mustGiveWay(e, "12345", processed)

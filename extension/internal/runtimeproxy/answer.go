@@ -1,13 +1,8 @@
 package runtimeproxy
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 
@@ -21,12 +16,8 @@ const (
 	maxResponse = 6<<20 + 100
 	// maxError is how much of an error is read for its type and message.
 	maxError = 256 << 10
-	// maxHeaderBytes: aws-lambda-go sends a cause of up to 1 MB in a header.
-	maxHeaderBytes = 4 << 20
 
 	modeHeader = "Lambda-Runtime-Function-Response-Mode"
-	// errorBodyTrailer holds a streamed response's error, in base64.
-	errorBodyTrailer = "Lambda-Runtime-Function-Error-Body"
 	// integration is the content type of responses that go to a function URL as
 	// they come.
 	integration = "application/vnd.awslambda.http-integration-response"
@@ -36,55 +27,79 @@ var errTooLarge = idempotency.Failure{Type: "Function.ResponseSizeTooLarge", Mes
 
 // response passes the handler's response upstream, and ends the claim.
 func (p *Proxy) response(w http.ResponseWriter, r *http.Request, id string) {
-	inv := p.flights.take(id)
+	inv := p.flights.take(id, r.Header.Get(nonceHeader))
 	if inv == nil {
-		p.forward.ServeHTTP(w, r)
+		p.pass(w, r, nil)
 		return
 	}
-	if strings.EqualFold(r.Header.Get(modeHeader), "streaming") || strings.HasPrefix(r.Header.Get("Content-Type"), integration) {
-		p.passed(w, r, inv, "it was streamed")
+	known := false // what became of the handler
+	defer func() {
+		if !known {
+			p.flights.add(inv, p.Now()) // The response broke off: the handler's end may be told in another way.
+		}
+	}()
+	keepTrailers(r)
+	if inv.batch == nil && streamed(r.Header) {
+		p.unread(w, r, inv, "it was streamed", &known)
 		return
 	}
 	// The response is stored before it goes upstream, so that a caller who was
 	// answered is always remembered.
 	body, rest, err := read(r, maxResponse)
 	if err != nil || rest {
-		p.passed(w, r, inv, "it was too large") // Or broke off, and upstream sees that, too.
+		p.unread(w, r, inv, "it was too large", &known) // Or it broke off, and upstream sees that, too.
 		return
 	}
+	known = true
 	if failure := trailerError(r.Trailer); failure != nil {
 		p.fail(inv, *failure, !p.FailOnError)
 	} else if inv.batch != nil {
-		body = p.completeBatch(inv, body)
-		replace(r, body)
+		replace(r, p.completeBatch(inv, body))
 	} else {
 		p.complete(inv, stored(r.Header.Get("Content-Type"), body))
 	}
-	p.forward.ServeHTTP(w, r)
+	p.pass(w, r, func(status int) {
+		if status/100 != 2 {
+			p.Log.Warn("the Runtime API refused the answer of a handler, whose end is stored", "request_id", inv.id, "status", status)
+		}
+	})
 }
 
-// passed lets a response through as it comes. What became of it is known when
-// upstream has answered.
-func (p *Proxy) passed(w http.ResponseWriter, r *http.Request, inv *invocation, why string) {
-	seen := &statusWriter{ResponseWriter: w}
-	p.forward.ServeHTTP(seen, r) // Panics where either side broke off: then nobody knows, and the claim is settled as of a crash.
-	if seen.status == http.StatusRequestEntityTooLarge {
-		p.fail(inv, errTooLarge, !p.FailOnError) // The rest of the body may not have been read, and its trailers not known.
-		return
-	}
-	switch failure := trailerError(r.Trailer); {
-	case failure != nil:
-		p.fail(inv, *failure, !p.FailOnError)
-	case inv.batch != nil:
-		p.completeBatch(inv, nil)
-	default:
-		p.complete(inv, notKept(why))
-	}
+func streamed(header http.Header) bool {
+	return strings.EqualFold(header.Get(modeHeader), "streaming") || strings.HasPrefix(header.Get("Content-Type"), integration)
+}
+
+// unread lets a response through as it comes. What became of it is known when
+// upstream has answered; the claim ends before the runtime hears of that and asks
+// for the next event, with which Lambda would count the claim as abandoned.
+func (p *Proxy) unread(w http.ResponseWriter, r *http.Request, inv *invocation, why string, known *bool) {
+	body := watch(r)
+	p.pass(w, r, func(status int) {
+		if status == http.StatusRequestEntityTooLarge {
+			p.fail(inv, errTooLarge, !p.FailOnError)
+			*known = true
+			return
+		}
+		// Its trailers come at the end of the body. An answer that refuses it may
+		// come before, and the rest may never be read.
+		if status/100 != 2 && !body.over() || !body.read() {
+			return
+		}
+		*known = true
+		switch failure := trailerError(r.Trailer); {
+		case failure != nil:
+			p.fail(inv, *failure, !p.FailOnError)
+		case inv.batch != nil:
+			p.fail(inv, errTooLarge, true) // It may report failures, and nobody has read it.
+		default:
+			p.complete(inv, notKept(why))
+		}
+	})
 }
 
 // failure passes the handler's error upstream, and ends the claim.
 func (p *Proxy) failure(w http.ResponseWriter, r *http.Request, id string) {
-	if inv := p.flights.take(id); inv != nil {
+	if inv := p.flights.take(id, r.Header.Get(nonceHeader)); inv != nil {
 		body, _, err := read(r, maxError)
 		if err == nil {
 			p.fail(inv, errorOf(r.Header, body), !p.FailOnError)
@@ -92,74 +107,21 @@ func (p *Proxy) failure(w http.ResponseWriter, r *http.Request, id string) {
 			p.flights.add(inv, p.Now()) // It may be told again.
 		}
 	}
-	p.forward.ServeHTTP(w, r)
+	p.pass(w, r, nil)
 }
 
-// initError: a runtime that cannot go on ends what it had.
+// initError: a runtime that cannot go on ends what it had. Where others of its
+// kind go on, upstream does not take its word.
 func (p *Proxy) initError(w http.ResponseWriter, r *http.Request) {
 	body, _, err := read(r, maxError)
-	for _, inv := range p.flights.takeAll() {
-		if err == nil {
+	p.pass(w, r, func(status int) {
+		if err != nil || status/100 != 2 {
+			return
+		}
+		for _, inv := range p.flights.takeAll() {
 			p.fail(inv, errorOf(r.Header, body), !p.FailOnError)
 		}
-	}
-	p.forward.ServeHTTP(w, r)
-}
-
-// read reads the body up to most bytes, and puts it back for upstream, with what
-// is left of it and the error that ended it.
-func read(r *http.Request, most int64) (body []byte, rest bool, err error) {
-	var b bytes.Buffer
-	if r.ContentLength > 0 {
-		b.Grow(int(min(r.ContentLength, most)) + bytes.MinRead)
-	}
-	_, err = b.ReadFrom(io.LimitReader(r.Body, most+1))
-	left := io.Reader(r.Body)
-	if err != nil {
-		left = broken{err}
-	}
-	rest = int64(b.Len()) > most
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(b.Bytes()), left), r.Body}
-	return b.Bytes(), rest, err
-}
-
-type broken struct{ err error }
-
-func (b broken) Read([]byte) (int, error) { return 0, b.err }
-
-// replace gives a request another body, in the framing that it came with.
-func replace(r *http.Request, body []byte) {
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if r.ContentLength >= 0 {
-		r.ContentLength = int64(len(body))
-		r.Header.Del("Content-Length")
-	}
-}
-
-// trailerError is the error that a response ended in; nil: none. Trailers that
-// are announced and stay empty are of a normal one.
-func trailerError(trailer http.Header) *idempotency.Failure {
-	kind := trailer.Get(errorHeader)
-	if kind == "" {
-		return nil
-	}
-	body, _ := base64.StdEncoding.DecodeString(trailer.Get(errorBodyTrailer))
-	failure := errorOf(trailer, body)
-	return &failure
-}
-
-// errorOf reads what a runtime says of an error:
-// https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-invokeerror
-func errorOf(header http.Header, body []byte) idempotency.Failure {
-	var said struct {
-		ErrorType    string `json:"errorType"`
-		ErrorMessage string `json:"errorMessage"`
-	}
-	_ = json.Unmarshal(body, &said) // It is only told; a runtime may send anything.
-	return idempotency.Failure{Type: cmp.Or(said.ErrorType, header.Get(errorHeader), "Error"), Message: said.ErrorMessage}
+	})
 }
 
 // complete ends the claim of an invocation whose handler is done. The runtime's
@@ -191,19 +153,3 @@ func (p *Proxy) ended(id string, err error) {
 		p.Log.Warn("the outcome is not stored yet; the extension goes on trying", "request_id", id, "error", err)
 	}
 }
-
-// statusWriter remembers the status that upstream answered.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	if status >= 200 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap gives http.ResponseController the writer.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

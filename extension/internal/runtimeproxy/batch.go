@@ -23,6 +23,9 @@ type record struct {
 	id, name string
 	// group orders records: after one that is held back, none of its group may run.
 	group string
+	// stream: Lambda takes up a shard again at the first record that is reported as
+	// failed, with all that follow.
+	stream bool
 
 	key   idempotency.Key
 	token string
@@ -48,14 +51,19 @@ type batch struct {
 }
 
 // parseBatch reads an event of SQS, Kinesis or DynamoDB Streams; nil: it is none.
+//
+// One of a tumbling window is none either: what the handler makes of a window
+// depends on all of its records, and each event brings the state that goes before
+// it: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-windows.html
 func parseBatch(event []byte) *batch {
 	decoder := json.NewDecoder(bytes.NewReader(event))
 	if t, err := decoder.Token(); err != nil || t != json.Delim('{') {
 		return nil
 	}
+	var b *batch
 	for decoder.More() {
 		name, err := decoder.Token()
-		if err != nil {
+		if err != nil || name == "window" || name == "isFinalInvokeForWindow" || name == "Records" && b != nil {
 			return nil
 		}
 		if name != "Records" {
@@ -68,7 +76,7 @@ func parseBatch(event []byte) *batch {
 		if t, err := decoder.Token(); err != nil || t != json.Delim('[') {
 			return nil
 		}
-		b := &batch{before: event[:decoder.InputOffset()]}
+		b = &batch{before: event[:decoder.InputOffset()]}
 		for decoder.More() {
 			var raw json.RawMessage
 			if decoder.Decode(&raw) != nil {
@@ -80,13 +88,15 @@ func parseBatch(event []byte) *batch {
 			}
 			b.records = append(b.records, r)
 		}
-		if _, err := decoder.Token(); err != nil || !json.Valid(event) || len(b.records) == 0 {
+		if _, err := decoder.Token(); err != nil || len(b.records) == 0 {
 			return nil
 		}
 		b.after = event[decoder.InputOffset()-1:]
-		return b
 	}
-	return nil
+	if !json.Valid(event) {
+		return nil
+	}
+	return b
 }
 
 // parseRecord reads what the event sources call their records, as documented at
@@ -116,9 +126,9 @@ func parseRecord(raw json.RawMessage) *record {
 			r.group = "group " + said.Attributes.MessageGroupID
 		}
 	case "aws:kinesis":
-		r.id, r.name, r.group = said.Kinesis.SequenceNumber, said.EventID, "shard"
+		r.id, r.name, r.group, r.stream = said.Kinesis.SequenceNumber, said.EventID, "shard", true
 	case "aws:dynamodb":
-		r.id, r.name, r.group = said.DynamoDB.SequenceNumber, said.EventID, "shard"
+		r.id, r.name, r.group, r.stream = said.DynamoDB.SequenceNumber, said.EventID, "shard", true
 	}
 	if r.id == "" {
 		return nil
@@ -144,9 +154,14 @@ func (p *Proxy) claimBatch(ctx context.Context, inv *invocation, event []byte, b
 			r.key, firsts[key] = key, r
 		}
 	}
-	forEach(b.records, func(r *record) {
-		if r.key != (idempotency.Key{}) {
-			p.claimRecord(ctx, inv, r)
+	forEach(b.turns(p.CountsAttempts), func(turn []*record) {
+		for _, r := range turn {
+			if r.key != (idempotency.Key{}) && r.fate == run {
+				p.claimRecord(ctx, inv, r)
+			}
+			if r.fate == heldBack {
+				return // keepOrder holds back the others.
+			}
 		}
 	})
 	p.keepOrder(b)
@@ -158,8 +173,24 @@ func (p *Proxy) claimBatch(ctx context.Context, inv *invocation, event []byte, b
 	default:
 		return slices.Concat(b.before, b.raw(kept), b.after), true
 	}
-	p.answer(ctx, inv, jsonType, b.report(nil))
+	p.answer(ctx, inv, jsonType, b.report(nil, nil))
 	return nil, false
+}
+
+// turns are the records that are claimed one after the other: each by itself, or,
+// where no claim may be given up, those that are kept in order.
+func (b *batch) turns(inOrder bool) [][]*record {
+	var turns [][]*record
+	groups := map[string]int{}
+	for _, r := range b.records {
+		if at, ok := groups[r.group]; ok && inOrder && r.group != "" {
+			turns[at] = append(turns[at], r)
+			continue
+		}
+		groups[r.group] = len(turns)
+		turns = append(turns, []*record{r})
+	}
+	return turns
 }
 
 func (p *Proxy) claimRecord(ctx context.Context, inv *invocation, r *record) {
@@ -230,11 +261,14 @@ func (b *batch) raw(records []*record) []byte {
 // response with the records that were held back added.
 func (p *Proxy) completeBatch(inv *invocation, response []byte) []byte {
 	failed, ok := failures(response, inv.batch)
+	again := inv.batch.again(failed)
 	forEach(inv.batch.with(run), func(r *record) {
 		switch {
 		case r.token == "":
 		case failed[r.id]:
 			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported the record as failed"}, !p.FailOnError)
+		case again[r]:
+			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported a record before it as failed"}, true)
 		default:
 			_, err := p.Claims.Complete(context.Background(), idempotency.CompleteRequest{Token: r.token, Result: []byte("null")})
 			p.ended(r.id, err)
@@ -243,7 +277,21 @@ func (p *Proxy) completeBatch(inv *invocation, response []byte) []byte {
 	if !ok || len(inv.batch.with(heldBack))+len(inv.batch.with(twin)) == 0 {
 		return response
 	}
-	return inv.batch.report(failed)
+	return inv.batch.report(response, failed)
+}
+
+// again are the records of a shard after the first that failed. Handlers stop at
+// that, as Lambda's documentation shows, and get the rest again.
+func (b *batch) again(failed map[string]bool) map[*record]bool {
+	again := map[*record]bool{}
+	stopped := false
+	for _, r := range b.records {
+		if stopped && r.stream {
+			again[r] = true
+		}
+		stopped = stopped || failed[r.id]
+	}
+	return again
 }
 
 func (p *Proxy) failBatch(inv *invocation, failure idempotency.Failure, retry bool) {
@@ -259,37 +307,53 @@ func (p *Proxy) failRecord(r *record, failure idempotency.Failure, retry bool) {
 	p.ended(r.id, err)
 }
 
-// failures are the records that a response reports as failed. Where it is not
-// one that Lambda takes, all of them failed, and ok is false: the response has to
-// stay what it is. No body at all is a success of all.
+// reportMember is the member of a response that reports records as failed.
+const reportMember = "batchItemFailures"
+
+// failures are the records that a response reports as failed. Where it is not a
+// report that Lambda takes, all of them failed, and ok is false: the response has
+// to stay what it is. A response without a report is a success of all: the handler
+// has returned, and of none did it say otherwise.
 func failures(response []byte, b *batch) (failed map[string]bool, ok bool) {
 	failed = map[string]bool{}
-	var said struct {
-		Failures []map[string]json.RawMessage `json:"batchItemFailures"`
+	all := func() (map[string]bool, bool) {
+		for _, r := range b.records {
+			failed[r.id] = true
+		}
+		return failed, false
 	}
-	if len(bytes.TrimSpace(response)) == 0 || json.Unmarshal(response, &said) != nil {
-		return failed, true // Not a partial response: nothing is reported as failed.
+	report, has := members(response)[reportMember]
+	if !has {
+		return failed, true
+	}
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(report, &list) != nil {
+		return all()
 	}
 	known := map[string]bool{}
 	for _, r := range b.records {
 		known[r.id] = true
 	}
-	for _, f := range said.Failures {
+	for _, f := range list {
 		var id string
 		if json.Unmarshal(f["itemIdentifier"], &id) != nil || !known[id] {
-			for _, r := range b.records {
-				failed[r.id] = true
-			}
-			return failed, false
+			return all()
 		}
 		failed[id] = true
 	}
 	return failed, true
 }
 
-// report is the partial batch response: what the handler reported, what was held
-// back, and what shares the fate of either.
-func (b *batch) report(failed map[string]bool) []byte {
+// members are those of a response; none if it is no object.
+func members(response []byte) map[string]json.RawMessage {
+	var m map[string]json.RawMessage
+	_ = json.Unmarshal(response, &m) // Then it is none.
+	return m
+}
+
+// report is the partial batch response: what the handler said, with the records
+// that it reported, those that were held back, and what shares the fate of either.
+func (b *batch) report(response []byte, failed map[string]bool) []byte {
 	type item struct {
 		ItemIdentifier string `json:"itemIdentifier"`
 	}
@@ -303,18 +367,23 @@ func (b *batch) report(failed map[string]bool) []byte {
 			items = append(items, item{r.id})
 		}
 	}
-	text, err := json.Marshal(map[string]any{"batchItemFailures": items})
+	said := members(response)
+	if said == nil {
+		said = map[string]json.RawMessage{}
+	}
+	said[reportMember], _ = json.Marshal(items) // Strings always can.
+	text, err := json.Marshal(said)
 	if err != nil {
-		panic(fmt.Sprintf("runtimeproxy: %v", err)) // Strings always can.
+		panic(fmt.Sprintf("runtimeproxy: %v", err)) // So can what was read.
 	}
 	return text
 }
 
-// forEach calls f for each record, some at once.
-func forEach(records []*record, f func(*record)) {
+// forEach calls f for each, for some at once.
+func forEach[T any](list []T, f func(T)) {
 	var group sync.WaitGroup
 	turns := make(chan struct{}, parallel)
-	for _, r := range records {
+	for _, r := range list {
 		turns <- struct{}{}
 		group.Go(func() {
 			defer func() { <-turns }()

@@ -29,8 +29,10 @@ type lambda struct {
 	server *httptest.Server
 	events chan event
 	told   chan told
-	// answer, if set, answers a POST instead of 202.
+	// answer, if set, answers a call instead of 202, after its body was read; raw
+	// before that.
 	answer func(w http.ResponseWriter, r *http.Request, body []byte) bool
+	raw    func(w http.ResponseWriter, r *http.Request) bool
 
 	mu    sync.Mutex
 	asked int // how often the next event was asked for
@@ -82,6 +84,9 @@ func (l *lambda) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, e.body)
 		case <-r.Context().Done():
 		}
+		return
+	}
+	if l.raw != nil && l.raw(w, r) {
 		return
 	}
 	body, err := io.ReadAll(r.Body)

@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	jsonType    = "application/json"
-	errorHeader = "Lambda-Runtime-Function-Error-Type"
-	idHeader    = "Lambda-Runtime-Aws-Request-Id"
+	jsonType = "application/json"
+	idHeader = "Lambda-Runtime-Aws-Request-Id"
+	// nonceHeader comes with an event where an id may be used twice, and goes back
+	// with its answer.
+	nonceHeader = "Lambda-Runtime-Invocation-Id"
 	// deadlineHeader is in epoch milliseconds.
 	deadlineHeader = "Lambda-Runtime-Deadline-Ms"
 )
@@ -30,32 +32,33 @@ const skipped = "lambdaが多重起動したため処理を終了しました。
 // of an invocation.
 func (p *Proxy) next(w http.ResponseWriter, r *http.Request) {
 	for {
-		res, event, err := p.askNext(r)
+		got, err := p.askNext(r)
 		if err != nil {
 			if r.Context().Err() == nil {
 				p.Log.Warn("the Runtime API broke off while the next event was waited for", "error", err)
 			}
 			panic(http.ErrAbortHandler)
 		}
-		if res.StatusCode != http.StatusOK {
-			_ = relay(w, res, event)
+		if got.status != http.StatusOK {
+			_ = got.relay(w)
 			return
 		}
-		inv := p.invocation(r, res.Header)
-		event, run := p.claim(r.Context(), inv, event)
+		inv := p.invocation(r, got.header)
+		event, run := p.claim(r.Context(), inv, got.body)
 		if !run {
 			continue
 		}
+		got.body = event
 		if inv.token != "" || inv.batch != nil {
 			p.flights.add(inv, p.Now())
 		}
 		err = r.Context().Err()
 		if err == nil {
-			err = relay(w, res, event)
+			err = got.relay(w)
 		}
 		if err != nil {
 			// The runtime went away and never had the event.
-			if p.flights.take(inv.id) != nil {
+			if p.flights.drop(inv) {
 				p.fail(inv, idempotency.Failure{Type: "Runtime.Gone", Message: "the runtime went away before it had the event"}, true)
 			}
 			panic(http.ErrAbortHandler)
@@ -66,7 +69,7 @@ func (p *Proxy) next(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) invocation(r *http.Request, header http.Header) *invocation {
 	prefix, _, _ := strings.Cut(r.URL.Path, "/invocation/")
-	inv := &invocation{id: header.Get(idHeader), prefix: prefix}
+	inv := &invocation{id: header.Get(idHeader), nonce: header.Get(nonceHeader), prefix: prefix}
 	if ms, err := strconv.ParseInt(header.Get(deadlineHeader), 10, 64); err == nil {
 		inv.deadline = time.UnixMilli(ms)
 	}
@@ -80,6 +83,9 @@ func (p *Proxy) invocation(r *http.Request, header http.Header) *invocation {
 // claim takes the claim on an event. It returns the event that the handler is to
 // run on, or false where it answered upstream itself.
 func (p *Proxy) claim(ctx context.Context, inv *invocation, event []byte) ([]byte, bool) {
+	if p.Off {
+		return event, true
+	}
 	if p.Batch {
 		if b := parseBatch(event); b != nil {
 			return p.claimBatch(ctx, inv, event, b)
@@ -94,7 +100,11 @@ func (p *Proxy) claim(ctx context.Context, inv *invocation, event []byte) ([]byt
 		p.Log.Warn("the event has no key, and runs without protection", "request_id", inv.id, "error", err)
 		return event, true
 	}
-	out, err := p.Claims.Acquire(ctx, p.ask(inv, key))
+	ask := p.ask(inv, key)
+	if p.OnInProgress == InProgressWait {
+		ask.Wait = inv.deadline.Sub(p.Now())
+	}
+	out, err := p.Claims.Acquire(ctx, ask)
 	if err != nil {
 		p.answerError(ctx, inv, unclaimed(err))
 		return nil, false
@@ -127,11 +137,7 @@ func (p *Proxy) claim(ctx context.Context, inv *invocation, event []byte) ([]byt
 
 // ask is the acquire of an invocation.
 func (p *Proxy) ask(inv *invocation, key idempotency.Key) idempotency.AcquireRequest {
-	req := idempotency.AcquireRequest{Key: key, RequestID: inv.id, Deadline: inv.deadline, AnswerBy: inv.deadline}
-	if p.OnInProgress == InProgressWait {
-		req.Wait = inv.deadline.Sub(p.Now())
-	}
-	return req
+	return idempotency.AcquireRequest{Key: key, RequestID: inv.id, Deadline: inv.deadline, AnswerBy: inv.deadline}
 }
 
 // inProgress answers a duplicate of a run that has not ended.

@@ -38,6 +38,8 @@ const (
 
 // Options are the proxy's parts and settings.
 type Options struct {
+	// Off: all passes as it came, and no claims are made.
+	Off bool
 	// Upstream is the host and port of Lambda's Runtime API, or of another proxy.
 	Upstream string
 	Claims   Claims
@@ -47,8 +49,11 @@ type Options struct {
 	// source calls it.
 	RecordKey func(record []byte, id string) (idempotency.Key, error)
 	// Batch claims the records of a batch one by one.
-	Batch        bool
-	OnInProgress InProgress
+	Batch bool
+	// CountsAttempts: a claim that is given up counts as a run, so none may be made
+	// that will be.
+	CountsAttempts bool
+	OnInProgress   InProgress
 	// RequireKey: an event without a key is an error; else its handler runs
 	// without protection.
 	RequireKey bool
@@ -101,6 +106,6 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && len(parts) == 3 && parts[0] == "invocation" && parts[2] == "error":
 		p.failure(w, r, parts[1])
 	default:
-		p.forward.ServeHTTP(w, r)
+		p.pass(w, r, nil)
 	}
 }

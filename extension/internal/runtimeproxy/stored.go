@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"mime"
 	"strings"
+	"unicode/utf8"
 )
 
 // envelope is how a response is stored that is not plain JSON. It names the
@@ -29,7 +30,8 @@ func stored(contentType string, body []byte) []byte {
 	media, _, err := mime.ParseMediaType(contentType)
 	plain := contentType == "" || err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 	// Content types with parameters are kept, and what looks like an envelope.
-	if plain && (contentType == "" || contentType == jsonType) && json.Valid(body) && !bytes.Contains(body, []byte(envelopeMark)) {
+	// A table keeps text, and text is UTF-8.
+	if plain && (contentType == "" || contentType == jsonType) && utf8.Valid(body) && json.Valid(body) && !bytes.Contains(body, []byte(envelopeMark)) {
 		return body
 	}
 	text, _ := json.Marshal(envelope{&enveloped{ContentType: contentType, Body: body}}) // Strings and bytes always can.
@@ -44,6 +46,9 @@ func notKept(why string) []byte {
 
 // replayed is the response that was stored.
 func replayed(result []byte) (contentType string, body []byte, why string) {
+	if result == nil {
+		return jsonType, []byte("null"), "" // It was completed over the HTTP API, without one.
+	}
 	if !bytes.Contains(result, []byte(envelopeMark)) {
 		return jsonType, result, ""
 	}

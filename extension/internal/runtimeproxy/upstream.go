@@ -16,6 +16,9 @@ import (
 const (
 	// eventRoom is what is set aside at once for an event of unknown length.
 	eventRoom = 64 << 10
+	// maxHeaderBytes: aws-lambda-go sends a cause of up to 1 MB in a header.
+	maxHeaderBytes = 4 << 20
+	bufferSize     = 64 << 10
 	// answerTimeout bounds the proxy's own answers. They stay on this machine.
 	answerTimeout = 10 * time.Second
 	// maxIdle is how many connections are kept: a Managed Instances runtime has one
@@ -30,6 +33,9 @@ func newTransport() *http.Transport {
 		MaxIdleConns:          maxIdle,
 		MaxIdleConnsPerHost:   maxIdle,
 		ExpectContinueTimeout: time.Second,
+		// net/http's own are 4 KB: an event of 6 MB would take 1,500 reads.
+		ReadBufferSize:  bufferSize,
+		WriteBufferSize: bufferSize,
 		// A runtime may send what it has of a cause: over 1 MB in one header.
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
@@ -43,8 +49,12 @@ func (p *Proxy) newForward() *httputil.ReverseProxy {
 		FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: p.Upstream})
+			r.Out.URL.RawQuery = r.In.URL.RawQuery
 			// A trailer's value comes after the body: the map has to be the same one.
 			r.Out.Trailer = r.In.Trailer
+			if body, ok := r.In.Body.(*watched); ok && r.Out.Body != nil {
+				r.Out.Body = upload{r.Out.Body, body}
+			}
 			// Forwarded-for headers of the runtime's own pass, too.
 			for name, values := range r.In.Header {
 				if _, ok := r.Out.Header[name]; !ok && !hopByHop[name] {
@@ -61,6 +71,41 @@ func (p *Proxy) newForward() *httputil.ReverseProxy {
 	}
 }
 
+// pass passes a request upstream, and the answer back. before, if set, is called
+// with upstream's status before the runtime hears of it.
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, before func(status int)) {
+	keepTrailers(r)
+	p.forward.ServeHTTP(&answerWriter{ResponseWriter: w, before: before}, r)
+}
+
+// answerWriter adds nothing to upstream's answer.
+type answerWriter struct {
+	http.ResponseWriter
+	before func(status int)
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		asCame(w.Header())
+		if w.before != nil {
+			w.before(status)
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap gives http.ResponseController the writer.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// asCame keeps net/http from filling in what upstream did not say.
+func asCame(header http.Header) {
+	for _, name := range []string{"Content-Type", "Date"} {
+		if _, ok := header[name]; !ok {
+			header[name] = nil
+		}
+	}
+}
+
 // hopByHop are the headers of one connection:
 // https://www.rfc-editor.org/rfc/rfc9110.html#section-7.6.1
 var hopByHop = map[string]bool{
@@ -68,26 +113,31 @@ var hopByHop = map[string]bool{
 	"Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// relay passes an answer of upstream to the runtime, with a body of its own.
-func relay(w http.ResponseWriter, res *http.Response, body []byte) error {
-	for name, values := range res.Header {
+// answer is one of upstream, with its whole body.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// relay passes the answer to the runtime.
+func (a answer) relay(w http.ResponseWriter) error {
+	for name, values := range a.header {
 		if !hopByHop[name] {
 			w.Header()[name] = values
 		}
 	}
-	if _, ok := res.Header["Content-Type"]; !ok {
-		w.Header()["Content-Type"] = nil // None, instead of a guess.
-	}
-	w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(res.StatusCode)
-	if _, err := w.Write(body); err != nil {
+	asCame(w.Header())
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(a.body))}
+	w.WriteHeader(a.status)
+	if _, err := w.Write(a.body); err != nil {
 		return err
 	}
 	return http.NewResponseController(w).Flush()
 }
 
 // askNext asks upstream for the next event, as the runtime asked.
-func (p *Proxy) askNext(r *http.Request) (*http.Response, []byte, error) {
+func (p *Proxy) askNext(r *http.Request) (answer, error) {
 	ask := r.Clone(r.Context())
 	ask.RequestURI, ask.Body, ask.ContentLength = "", nil, 0
 	ask.URL = p.url(r.URL)
@@ -100,7 +150,7 @@ func (p *Proxy) askNext(r *http.Request) (*http.Response, []byte, error) {
 	}
 	res, err := p.transport.RoundTrip(ask)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	var event bytes.Buffer
@@ -110,10 +160,10 @@ func (p *Proxy) askNext(r *http.Request) (*http.Response, []byte, error) {
 		event.Grow(eventRoom)
 	}
 	_, err = event.ReadFrom(res.Body)
-	return res, event.Bytes(), err
+	return answer{res.StatusCode, res.Header, event.Bytes()}, err
 }
 
-// post sends an answer of the proxy's own; ok tells whether upstream took it.
+// post sends an answer of the proxy's own. The error is nil if upstream took it.
 func (p *Proxy) post(ctx context.Context, inv *invocation, call string, header http.Header, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -124,6 +174,9 @@ func (p *Proxy) post(ctx context.Context, inv *invocation, call string, header h
 	}
 	for name, values := range header {
 		req.Header[name] = values
+	}
+	if inv.nonce != "" {
+		req.Header.Set(nonceHeader, inv.nonce)
 	}
 	res, err := p.transport.RoundTrip(req)
 	if err != nil {

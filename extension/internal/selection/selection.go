@@ -14,8 +14,8 @@ import (
 // maxNamedNulls is how many members a warning names.
 const maxNamedNulls = 8
 
-// ErrMissing: the expression selects null, nothing, or only nulls, which is never
-// a key.
+// ErrMissing tells that the expression selects null, nothing, or only nulls, which
+// is never a key.
 var ErrMissing = errors.New("nothing to make a key of")
 
 // Selection selects the key from events. The zero value, or nil, takes the whole
@@ -24,6 +24,7 @@ type Selection struct {
 	text       string
 	expression *canon.Expression
 	warned     sync.Once
+	heavy      sync.Mutex
 }
 
 // New compiles an expression; an empty one takes the whole event.
@@ -48,7 +49,7 @@ func (s *Selection) Text() string { return s.text }
 func (s *Selection) Hash(event canon.Value, warn func(nulls string)) (string, error) {
 	if s.expression != nil {
 		var err error
-		if event, err = s.expression.Select(event); err != nil {
+		if event, err = s.selected(event); err != nil {
 			return "", fmt.Errorf("cannot be applied to this event: %w", err)
 		}
 	}
@@ -59,6 +60,18 @@ func (s *Selection) Hash(event canon.Value, warn func(nulls string)) (string, er
 		s.warned.Do(func() { warn(named(nulls)) })
 	}
 	return canon.Hash(event), nil
+}
+
+// selected makes the selection, a heavy one by itself: many at once could take all
+// of a sandbox's memory.
+func (s *Selection) selected(event canon.Value) (canon.Value, error) {
+	v, light, err := s.expression.SelectLight(event)
+	if light {
+		return v, err
+	}
+	s.heavy.Lock()
+	defer s.heavy.Unlock()
+	return s.expression.Select(event)
 }
 
 // named lists some of the members, each cut to what a log line can bear.

@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +22,9 @@ import (
 type event struct {
 	Order string `json:"order"`
 	// Do is what the handler does: "return", "error", "panic", "exit", "sleep" past
-	// the timeout, "long" for two seconds, "large" for an answer of nearly 6 MB,
-	// "huge" for one that Lambda does not take, "stream", or "broken stream".
+	// the timeout, "gate" until the file GATE is there, "large" for an answer of nearly 6 MB,
+	// "huge" for one that Lambda does not take, "nothing" for null, "random" for one
+	// that no table can keep, "stream", or "broken stream".
 	Do string `json:"do"`
 }
 
@@ -39,12 +42,20 @@ func handle(ctx context.Context, e event) (any, error) {
 		os.Exit(1)
 	case "sleep":
 		time.Sleep(time.Minute)
-	case "long":
-		time.Sleep(2 * time.Second)
+	case "gate":
+		for _, err := os.Stat(os.Getenv("GATE")); err != nil; _, err = os.Stat(os.Getenv("GATE")) {
+			time.Sleep(5 * time.Millisecond)
+		}
 	case "large":
 		answer["pad"] = strings.Repeat("x", 6<<20-200)
 	case "huge":
 		answer["pad"] = strings.Repeat("x", 7<<20)
+	case "nothing":
+		return nil, nil //nolint:nilnil // That is what it is for.
+	case "random":
+		b := make([]byte, 600<<10)
+		_, _ = rand.Read(b)
+		answer["pad"] = base64.StdEncoding.EncodeToString(b)
 	case "stream":
 		return io.MultiReader(strings.NewReader("part one, "), strings.NewReader("part two")), nil
 	case "broken stream":
