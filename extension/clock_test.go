@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/extapi/extapitest"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 // jumpingClock is the source of a clock that is off by what a file says.
@@ -66,11 +66,8 @@ func buildWithJumpingClock(t *testing.T) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path = filepath.Join(dir, "lambda-idempotency")
-	build := exec.Command("go", "build", "-trimpath", "-overlay", write("overlay.json", string(overlay)), "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	if path, err = program.Build(t.Context(), dir, "-overlay", write("overlay.json", string(overlay))); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

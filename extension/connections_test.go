@@ -10,11 +10,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
-func (p *program) dial() net.Conn {
+func (p *sidecar) dial() net.Conn {
 	p.Helper()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.port))
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.Port))
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -23,7 +25,7 @@ func (p *program) dial() net.Conn {
 }
 
 // healthy asks for /health on a connection that was opened before.
-func (p *program) healthy(conn net.Conn) {
+func (p *sidecar) healthy(conn net.Conn) {
 	p.Helper()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -79,8 +81,7 @@ func TestFrozenConnectionsAreAnswered(t *testing.T) {
 func TestFewDescriptors(t *testing.T) {
 	for _, most := range []int{24, 128, 1024} {
 		t.Run(fmt.Sprint(most), func(t *testing.T) {
-			p := start(t, []string{"/bin/sh", "-c", fmt.Sprintf("ulimit -n %d; exec %s", most, binary)}, "IDEMPOTENCY_STORE=memory")
-			p.wait("it listens", func() bool { return strings.HasSuffix(p.stdout.String(), "\n") })
+			p := serve(t, program.FewDescriptors(binary, most), "IDEMPOTENCY_STORE=memory")
 			for i := range most * 2 {
 				p.dial()
 				if i%(most/2) == 0 {
@@ -92,7 +93,7 @@ func TestFewDescriptors(t *testing.T) {
 					}
 				}
 			}
-			open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+			open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
 			if own := 30; err == nil && len(open) > most*3/4+own {
 				t.Errorf("%d files are open", len(open))
 			}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/extapi/extapitest"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 const session = "the-session-token"
@@ -26,25 +26,15 @@ const session = "the-session-token"
 // lambdaEnv is what Lambda gives an extension.
 func lambdaEnv(api string, more ...string) []string {
 	return append([]string{
-		fmt.Sprintf("IDEMPOTENCY_RUNTIME_PROXY_PORT=%d", unusedPort()),
+		fmt.Sprintf("IDEMPOTENCY_RUNTIME_PROXY_PORT=%d", program.FreePort()),
 		"AWS_LAMBDA_RUNTIME_API=" + api, "AWS_LAMBDA_FUNCTION_NAME=orders", "AWS_REGION=eu-west-1",
 		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "AWS_SESSION_TOKEN=" + session,
 	}, more...)
 }
 
-// unusedPort is freePort where no test is at hand; 0, which is refused, if there is none.
-func unusedPort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // extension starts the program as an extension, and waits until it asks for the
 // first event.
-func extension(t *testing.T, api *extapitest.Server, env ...string) *program {
+func extension(t *testing.T, api *extapitest.Server, env ...string) *sidecar {
 	t.Helper()
 	p := start(t, []string{binary}, lambdaEnv(api.Start(t), env...)...)
 	p.token = session
@@ -53,9 +43,9 @@ func extension(t *testing.T, api *extapitest.Server, env ...string) *program {
 }
 
 // logged are the lines of a JSON log from a level on.
-func logged(t *testing.T, p *program, levels ...string) (lines []map[string]any) {
+func logged(t *testing.T, p *sidecar, levels ...string) (lines []map[string]any) {
 	t.Helper()
-	for line := range strings.Lines(p.stderr.String()) {
+	for line := range strings.Lines(p.Stderr.String()) {
 		var entry map[string]any
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Fatalf("not a line of JSON: %q", line)
@@ -96,17 +86,17 @@ func TestLifeInLambda(t *testing.T) {
 		t.Errorf("ended with %d after %v", code, time.Since(start))
 	}
 	// One for each claim that its handler left open.
-	if lines := logged(t, p, "INFO", "WARN", "ERROR"); len(lines) != 2 || p.stdout.String() != "" {
-		t.Errorf("said %q and logged %v", p.stdout, lines)
+	if lines := logged(t, p, "INFO", "WARN", "ERROR"); len(lines) != 2 || p.Stdout.String() != "" {
+		t.Errorf("said %q and logged %v", p.Stdout, lines)
 	}
-	if strings.Contains(p.stderr.String(), session) {
+	if strings.Contains(p.Stderr.String(), session) {
 		t.Error("the log shows the secret")
 	}
 }
 
 // Lambda starts the runtime once every extension has registered.
 func TestListensBeforeItRegisters(t *testing.T) {
-	api, port, checked := extapitest.New(), freePort(t), make(chan error, 1)
+	api, port, checked := extapitest.New(), program.FreePort(), make(chan error, 1)
 	api.OnRegister = func() {
 		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/health", port))
 		if err == nil {
@@ -162,8 +152,8 @@ func TestStartThatCannotSucceedIsReported(t *testing.T) {
 			[]string{`IDEMPOTENCY_AUTH_TOKEN: use visible ASCII characters, which a header can carry; IDEMPOTENCY_TTL="soon": use a duration from 1s`, "; IDEMPOTENCY_TABLE_NAME is not set"},
 		},
 		"a taken port": {
-			[]string{fmt.Sprintf("IDEMPOTENCY_PORT=%d", taken.port), "IDEMPOTENCY_STORE=memory"},
-			[]string{fmt.Sprintf("cannot listen on port %d", taken.port), "set IDEMPOTENCY_PORT to a free one"},
+			[]string{fmt.Sprintf("IDEMPOTENCY_PORT=%d", taken.Port), "IDEMPOTENCY_STORE=memory"},
+			[]string{fmt.Sprintf("cannot listen on port %d", taken.Port), "set IDEMPOTENCY_PORT to a free one"},
 		},
 		"a file that cannot be made": {
 			[]string{"IDEMPOTENCY_STORE=file:/proc/nowhere/x.db"},
@@ -194,8 +184,8 @@ func TestStartThatCannotSucceedIsReported(t *testing.T) {
 				t.Errorf("reported as %q, %q", report.ErrorType, header)
 			}
 			lines := logged(t, p, "ERROR")
-			if len(lines) != 1 || strings.Count(p.stderr.String(), "\n") != 1 || lines[0]["msg"] != report.ErrorMessage {
-				t.Fatalf("logged %s, reported %s", p.stderr, report.ErrorMessage)
+			if len(lines) != 1 || strings.Count(p.Stderr.String(), "\n") != 1 || lines[0]["msg"] != report.ErrorMessage {
+				t.Fatalf("logged %s, reported %s", p.Stderr, report.ErrorMessage)
 			}
 			contains(t, report.ErrorMessage, append(tt.want, "the extension cannot start: ")...)
 			for _, secret := range []string{session, "my secret", "\n"} {
@@ -212,11 +202,11 @@ func TestNobodyToReportTo(t *testing.T) {
 		"good": {"IDEMPOTENCY_STORE=memory"},
 		"bad":  {"IDEMPOTENCY_TTL=soon"},
 	} {
-		p := start(t, []string{binary}, lambdaEnv(fmt.Sprintf("127.0.0.1:%d", freePort(t)), env...)...)
+		p := start(t, []string{binary}, lambdaEnv(fmt.Sprintf("127.0.0.1:%d", program.FreePort()), env...)...)
 		if code := p.exit(patience); code != 1 {
 			t.Errorf("%s: ended with %d", name, code)
 		}
-		contains(t, p.stderr.String(), "extensions API: register", "connection refused")
+		contains(t, p.Stderr.String(), "extensions API: register", "connection refused")
 	}
 }
 
@@ -291,7 +281,7 @@ func TestTableCannotBeUsed(t *testing.T) {
 func TestMetricLabelsAreBounded(t *testing.T) {
 	p := local(t)
 	count := func() int {
-		res, err := http.Get(p.url("/metrics"))
+		res, err := http.Get(p.URL() + "/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,10 +56,10 @@ func TestStartIsOneLine(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			p := local(t, tt.env...)
-			want := fmt.Sprintf("lambda-idempotency 1.2.3 listens on http://127.0.0.1:%d and %s\n", p.port, tt.want)
+			want := fmt.Sprintf("lambda-idempotency 1.2.3 listens on http://127.0.0.1:%d and %s\n", p.Port, tt.want)
 			p.acquired("k")
-			if got := p.stdout.String(); got != want || p.stderr.String() != "" {
-				t.Errorf("said %q and %q, want %q", got, p.stderr, want)
+			if got := p.Stdout.String(); got != want || p.Stderr.String() != "" {
+				t.Errorf("said %q and %q, want %q", got, p.Stderr, want)
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func TestSignalsEndIt(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			p := local(t)
 			p.acquired("k")
-			idle, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.port))
+			idle, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.Port))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,8 +91,8 @@ func TestSignalsEndIt(t *testing.T) {
 			if err := <-answered; err != nil && !gone(err) {
 				t.Errorf("the call that waited: %v", err)
 			}
-			if p.stderr.String() != "" {
-				t.Errorf("said %q", p.stderr)
+			if p.Stderr.String() != "" {
+				t.Errorf("said %q", p.Stderr)
 			}
 		})
 	}
@@ -100,11 +100,11 @@ func TestSignalsEndIt(t *testing.T) {
 
 func TestPortIsTaken(t *testing.T) {
 	first := local(t)
-	code, stdout, stderr := refused(t, nil, fmt.Sprintf("IDEMPOTENCY_PORT=%d", first.port), "IDEMPOTENCY_STORE=memory")
+	code, stdout, stderr := refused(t, nil, fmt.Sprintf("IDEMPOTENCY_PORT=%d", first.Port), "IDEMPOTENCY_STORE=memory")
 	if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("ended with %d: %q, %q", code, stdout, stderr)
 	}
-	contains(t, stderr, fmt.Sprintf("cannot listen on port %d", first.port), "address already in use", "set IDEMPOTENCY_PORT to a free one")
+	contains(t, stderr, fmt.Sprintf("cannot listen on port %d", first.Port), "address already in use", "set IDEMPOTENCY_PORT to a free one")
 }
 
 func TestBadValuesAreOneLineEach(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // open makes so many claims, all at once.
-func (p *program) open(n int, format string, args ...any) {
+func (p *sidecar) open(n int, format string, args ...any) {
 	p.Helper()
 	var all sync.WaitGroup
 	for i := range n {
@@ -80,8 +80,7 @@ func TestSidecarIsKilled(t *testing.T) {
 	done := p.must("acquired", "/acquire", `{"key":"done","request_id":"a"}`)
 	late := p.must("acquired", "/acquire", `{"key":"late","request_id":"a","lease_ms":700}`)
 	p.must("completed", "/complete", `{"token":%q,"result":1}`, done["token"])
-	_ = p.cmd.Process.Kill()
-	<-p.ended
+	p.Kill()
 	other := table.other()
 	if got := other.must("completed", "/acquire", `{"key":"done"}`); got["result"] != 1.0 {
 		t.Errorf("a duplicate got %v", got)
@@ -120,7 +119,7 @@ func TestInvokeIsRefused(t *testing.T) {
 func TestThirdStartSucceeds(t *testing.T) {
 	t.Parallel()
 	table, squatter := newTable(t), local(t, "IDEMPOTENCY_STORE=memory")
-	port := fmt.Sprintf("IDEMPOTENCY_PORT=%d", squatter.port)
+	port := fmt.Sprintf("IDEMPOTENCY_PORT=%d", squatter.Port)
 	for range 2 {
 		api := extapitest.New()
 		p := start(t, []string{binary}, lambdaEnv(api.Start(t), table.env(port)...)...)
@@ -134,7 +133,7 @@ func TestThirdStartSucceeds(t *testing.T) {
 	squatter.signal(syscall.SIGTERM)
 	squatter.exit(patience)
 	p, _ := table.extension(port)
-	p.port = squatter.port
+	p.Port = squatter.Port
 	if status, answer := p.post("/acquire", `{"key":"k"}`); status != http.StatusOK || answer["attempt"] != 1.0 {
 		t.Errorf("answered %d %v", status, answer)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/extapi/extapitest"
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 const containerToken = "the-container-token"
@@ -85,12 +86,12 @@ func (s *snapStart) set(key string, lasts time.Duration) {
 
 // restored starts a sidecar as SnapStart does: its environment has no
 // credentials, and no session token either.
-func (s *snapStart) restored() (*program, *extapitest.Server) {
+func (s *snapStart) restored() (*sidecar, *extapitest.Server) {
 	s.Helper()
 	api := extapitest.New()
 	p := start(s.T, []string{binary},
 		"AWS_LAMBDA_RUNTIME_API="+api.Start(s), "AWS_LAMBDA_FUNCTION_NAME=orders", "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
-		fmt.Sprintf("IDEMPOTENCY_RUNTIME_PROXY_PORT=%d", unusedPort()),
+		fmt.Sprintf("IDEMPOTENCY_RUNTIME_PROXY_PORT=%d", program.FreePort()),
 		"AWS_REGION="+dynamodblocal.Region, "AWS_ENDPOINT_URL_DYNAMODB="+s.db.URL, "IDEMPOTENCY_TABLE_NAME="+s.name,
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI="+s.credentials.URL+"/2021-04-23/credentials", "AWS_CONTAINER_AUTHORIZATION_TOKEN="+containerToken)
 	p.token = containerToken

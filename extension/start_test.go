@@ -34,7 +34,7 @@ func BenchmarkStart(b *testing.B) {
 		ready = append(ready, milliseconds(time.Since(before)))
 		registered = append(registered, milliseconds((<-at).Sub(before)))
 		time.Sleep(20 * time.Millisecond)
-		resident = append(resident, residentMB(b, p.cmd.Process.Pid))
+		resident = append(resident, residentMB(b, p.Pid()))
 		api.Shutdown(b, "spindown")
 		p.exit(patience)
 	}

@@ -41,7 +41,7 @@ func (t *table) env(more ...string) []string {
 }
 
 // extension starts an environment's sidecar on the table, its events scripted.
-func (t *table) extension(more ...string) (*program, *extapitest.Server) {
+func (t *table) extension(more ...string) (*sidecar, *extapitest.Server) {
 	t.Helper()
 	api := extapitest.New()
 	return extension(t.T, api, t.env(more...)...), api
@@ -49,7 +49,7 @@ func (t *table) extension(more ...string) (*program, *extapitest.Server) {
 
 // other is the sidecar of another environment, which reaches the table whatever
 // becomes of the link.
-func (t *table) other() *program {
+func (t *table) other() *sidecar {
 	t.Helper()
 	return extension(t.T, extapitest.New(), t.env("AWS_ENDPOINT_URL_DYNAMODB="+t.local.URL)...)
 }
@@ -65,7 +65,7 @@ type answered struct {
 func (a answered) String() string { return fmt.Sprint(a.status, " ", a.body, " ", a.err) }
 
 // going makes a call that is answered later.
-func (p *program) going(path, format string, args ...any) <-chan answered {
+func (p *sidecar) going(path, format string, args ...any) <-chan answered {
 	done := make(chan answered, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -80,7 +80,7 @@ func (p *program) going(path, format string, args ...any) <-chan answered {
 }
 
 // must is the answer to a call that must succeed with a status.
-func (p *program) must(status, path, format string, args ...any) map[string]any {
+func (p *sidecar) must(status, path, format string, args ...any) map[string]any {
 	p.Helper()
 	a := <-p.going(path, format, args...)
 	if a.status != http.StatusOK || a.body["status"] != status {
@@ -90,7 +90,7 @@ func (p *program) must(status, path, format string, args ...any) map[string]any 
 }
 
 // burst leaves so many idle connections to the table.
-func (p *program) burst(l *link.Link, n int) {
+func (p *sidecar) burst(l *link.Link, n int) {
 	p.Helper()
 	pass := l.Hold()
 	asked := l.Asked()
@@ -109,19 +109,19 @@ func (p *program) burst(l *link.Link, n int) {
 
 // freeze stops the process as Lambda stops an environment: nothing in it runs,
 // and its clocks go on.
-func (p *program) freeze() {
+func (p *sidecar) freeze() {
 	p.Helper()
 	p.signal(syscall.SIGSTOP)
 	p.wait("it is stopped", func() bool {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
 		return strings.Contains(string(stat), ") T ")
 	})
 }
 
-func (p *program) thaw() { p.Helper(); p.signal(syscall.SIGCONT) }
+func (p *sidecar) thaw() { p.Helper(); p.signal(syscall.SIGCONT) }
 
 // record is what the sidecar answers for a key.
-func (p *program) record(key string) map[string]any {
+func (p *sidecar) record(key string) map[string]any {
 	p.Helper()
 	_, rec, err := p.call(context.Background(), http.MethodGet, "/record?key="+key, "")
 	if err != nil {

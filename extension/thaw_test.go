@@ -141,7 +141,7 @@ func TestFrozenWithAnOpenClaim(t *testing.T) {
 func TestFrozenDuringAcquire(t *testing.T) {
 	type call struct {
 		*table
-		p       *program
+		p       *sidecar
 		api     *extapitest.Server
 		pass    func()
 		acquire <-chan answered

@@ -3,7 +3,6 @@ package chaos
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ type Report struct {
 	// BornLapsed counts grants whose lease had run out when they were answered.
 	BornLapsed int
 	// Died is how often a sidecar ended and was not killed; Log is then what the
-	// sidecars printed last.
+	// last of those printed last.
 	Died    int
 	Log     string
 	Verdict Verdict
@@ -34,14 +33,7 @@ type Report struct {
 }
 
 func (r *run) report(took time.Duration) *Report {
-	out := &Report{Config: r.cfg, Took: took, Requests: r.proxy.passed.Load(), Faults: r.tally.counts(), Answers: map[Kind]map[string]int{}}
-	for _, s := range r.sidecars {
-		out.Died += s.deaths()
-	}
-	if out.Died > 0 {
-		text, _ := os.ReadFile(r.log.Name())
-		out.Log = string(text[max(0, len(text)-4096):])
-	}
+	out := &Report{Config: r.cfg, Took: took, Requests: r.proxy.passed.Load(), Died: r.died, Log: r.log, Faults: r.tally.counts(), Answers: map[Kind]map[string]int{}}
 	ops := r.recorder.ops
 	out.count(ops)
 	began := time.Now()

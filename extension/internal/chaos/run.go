@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 // Config says what a run is like.
@@ -35,7 +35,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	path, err := build(ctx, folder)
+	path, err := program.Build(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -49,18 +49,14 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if r.proxy, err = startProxy(ctx, cfg.Store.URL, r.plan, r.clock, &r.witness, &r.tally); err != nil {
 		return nil, err
 	}
-	if r.log, err = os.Create(filepath.Join(folder, "sidecars.log")); err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.log.Close() }()
-	err = r.start(ctx, path, table)
+	err = r.start(ctx, folder, path, table)
 	began := time.Now()
 	if err == nil {
 		err = r.handlers(ctx)
 	}
 	took := time.Since(began)
 	for _, s := range r.sidecars {
-		s.kill()
+		r.kill(s)
 	}
 	r.proxy.stop()
 	if err != nil {
@@ -78,12 +74,13 @@ type run struct {
 	witness  Witness
 	tally    Tally
 	proxy    *proxy
-	sidecars []*sidecar
-	log      *os.File // what the sidecars print
+	sidecars []*program.Process
+	died     int    // how often a sidecar ended and was not killed
+	log      string // what the last of those printed last
 }
 
 // start starts the sidecars and waits for them.
-func (r *run) start(ctx context.Context, path, table string) error {
+func (r *run) start(ctx context.Context, folder, path, table string) error {
 	store := r.cfg.Store
 	env := []string{
 		fmt.Sprintf("IDEMPOTENCY_CLOCK_SKEW=%dms", clockSkew),
@@ -94,19 +91,11 @@ func (r *run) start(ctx context.Context, path, table string) error {
 		env = append(env, name+"="+value)
 	}
 	for range r.cfg.Sidecars {
-		s, err := newSidecar(ctx, path, env[:len(env):len(env)], r.log)
+		s, err := program.Serve(ctx, folder, []string{path}, env...)
 		if err != nil {
 			return err
 		}
-		if err := s.start(); err != nil {
-			return err
-		}
 		r.sidecars = append(r.sidecars, s)
-	}
-	for _, s := range r.sidecars {
-		if err := s.ready(ctx); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -124,7 +113,7 @@ func (r *run) handlers(ctx context.Context) error {
 	}
 	var urls []string
 	for _, s := range r.sidecars {
-		urls = append(urls, s.url)
+		urls = append(urls, s.URL())
 	}
 	w := newWorkload(r.plan, newClient(urls, r.clock, &r.recorder), r.cfg.Sidecars, func() bool {
 		return r.cfg.Operations > 0 && r.recorder.count() >= r.cfg.Operations
@@ -135,7 +124,7 @@ func (r *run) handlers(ctx context.Context) error {
 	var failed error
 	background.Go(func() { r.proxy.pauses(ctx, pauseEvery) })
 	background.Go(func() {
-		if failed = havoc(ctx, r.plan, r.sidecars, &r.tally); failed != nil {
+		if failed = r.havoc(ctx); failed != nil {
 			cancel()
 		}
 	})

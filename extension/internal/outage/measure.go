@@ -393,7 +393,7 @@ func (b *bench) proceed(ctx context.Context, row *Row) error {
 	if c.tight && (p.Acquire.Unprotected || p.Other.Unprotected) {
 		return errTooSlow
 	}
-	p.Logged = strings.Count(w.called.printed(), "the work runs without protection")
+	p.Logged = strings.Count(w.called.Printed(), "the work runs without protection")
 	if p.Counted, err = w.called.unprotected(ctx); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 // bench is what all conditions share.
@@ -29,7 +30,7 @@ func newBench(ctx context.Context, cfg Config) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{Config: cfg, folder: folder}
-	if b.binary, err = build(ctx, folder); err != nil {
+	if b.binary, err = program.Build(ctx, folder); err != nil {
 		b.close()
 		return nil, err
 	}

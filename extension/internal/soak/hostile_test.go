@@ -145,7 +145,7 @@ func TestHostileCallers(t *testing.T) {
 			if after.Goroutines > before.Goroutines+slack || after.Descriptors > before.Descriptors+slack {
 				t.Errorf("it left %+v, there were %+v", after, before)
 			}
-			if strings.Contains(p.Output(), secret) {
+			if strings.Contains(p.Printed(), secret) {
 				t.Error("the secret is logged")
 			}
 		})

@@ -111,7 +111,7 @@ func (p *Process) load(ctx context.Context, callers []*caller) (Row, error) {
 		}
 	}
 	if p.ended() {
-		failed = errors.Join(failed, errors.New("the process ended: "+p.Output()))
+		failed = errors.Join(failed, errors.New("the process ended: "+p.Printed()))
 	}
 	if failed == nil {
 		failed = context.Cause(ctx)

@@ -49,7 +49,7 @@ func (p *Process) sample(ctx context.Context) (Sample, error) {
 	if s.OpenClaims, err = number(openClaims, a.body); err != nil {
 		return s, err
 	}
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pid))
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
 	if err != nil {
 		return s, err
 	}
@@ -60,7 +60,7 @@ func (p *Process) sample(ctx context.Context) (Sample, error) {
 
 // memory is a number of /proc/PID/status, in bytes.
 func (p *Process) memory(of *regexp.Regexp) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	if err != nil {
 		return 0, err
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 // binary is the program, built as it ships.
@@ -17,16 +19,7 @@ var binary string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "soak-")
-	if err == nil {
-		defer func() { _ = os.RemoveAll(dir) }()
-		binary, err = Build(context.Background(), dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
+	code := program.Main(m, &binary)
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -42,9 +35,9 @@ func started(t *testing.T, env ...string) *Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		p.Stop()
+		p.Kill()
 		if t.Failed() {
-			t.Log(p.Output())
+			t.Log(p.Printed())
 		}
 	})
 	return p
@@ -111,7 +104,7 @@ func TestWrongAnswersAreSeen(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	p = started(t)
-	_, err = Run(t.Context(), p, Config{Requests: few, Rows: 4, Callers: 4, Seed: 1}, func(Row) { p.Stop() })
+	_, err = Run(t.Context(), p, Config{Requests: few, Rows: 4, Callers: 4, Seed: 1}, func(Row) { p.Kill() })
 	if err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -121,7 +114,7 @@ func TestWrongAnswersAreSeen(t *testing.T) {
 func TestStartThatFails(t *testing.T) {
 	p, err := Start(t.Context(), binary, t.TempDir(), "IDEMPOTENCY_STORE=nonsense")
 	if err == nil {
-		p.Stop()
+		p.Kill()
 		t.Fatal("it started")
 	}
 	if !strings.Contains(err.Error(), "IDEMPOTENCY_STORE") {

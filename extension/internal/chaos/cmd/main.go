@@ -12,12 +12,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/chaos"
-	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 func main() { os.Exit(run()) }
@@ -38,16 +37,13 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	cfg.Store.URL = strings.TrimRight(os.Getenv(dynamodblocal.EnvEndpoint), "/")
-	if cfg.Store.URL == "" {
-		server, err := dynamodblocal.Launch()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "DynamoDB Local:", err)
-			return 2
-		}
-		defer server.Stop()
-		cfg.Store = server.Endpoint
+	store, end, err := program.Store()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return 2
 	}
+	defer end()
+	cfg.Store = store
 	report, err := chaos.Run(ctx, cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)

@@ -16,7 +16,7 @@ import (
 	"syscall"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/soak"
-	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/program"
 )
 
 func main() { os.Exit(run()) }
@@ -41,7 +41,7 @@ func run() int {
 		return unable(err)
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	path, err := soak.Build(ctx, folder)
+	path, err := program.Build(ctx, folder)
 	if err != nil {
 		return unable(err)
 	}
@@ -75,7 +75,7 @@ func part(ctx context.Context, store, path, folder string, cfg soak.Config, env 
 	if err != nil {
 		return unable(err)
 	}
-	defer p.Stop()
+	defer p.Kill()
 	fmt.Printf("%d callers, on %s:\n\n%s", cfg.Callers, store, soak.Heading())
 	report, err := soak.Run(ctx, p, cfg, func(r soak.Row) { fmt.Print(r) })
 	fmt.Println()
@@ -93,21 +93,17 @@ func part(ctx context.Context, store, path, folder string, cfg soak.Config, env 
 
 // table makes a table, and returns the environment that points the program at it.
 func table(ctx context.Context) (env []string, end func(), err error) {
-	endpoint, end := dynamodblocal.Endpoint{URL: strings.TrimRight(os.Getenv(dynamodblocal.EnvEndpoint), "/")}, func() {}
-	if endpoint.URL == "" {
-		server, err := dynamodblocal.Launch()
-		if err != nil {
-			return nil, nil, fmt.Errorf("DynamoDB Local: %w", err)
-		}
-		endpoint, end = server.Endpoint, server.Stop
+	store, end, err := program.Store()
+	if err != nil {
+		return nil, nil, err
 	}
-	name, err := soak.CreateTable(ctx, endpoint)
+	name, err := soak.CreateTable(ctx, store)
 	if err != nil {
 		end()
 		return nil, nil, err
 	}
 	env = []string{"IDEMPOTENCY_TABLE_NAME=" + name}
-	for k, v := range endpoint.Env() {
+	for k, v := range store.Env() {
 		env = append(env, k+"="+v)
 	}
 	return env, end, nil
