@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -26,7 +27,7 @@ var places = []struct{ from, to string }{
 }
 
 // sharedFiles are the files that do not depend on the architecture.
-func sharedFiles(root string) ([]file, error) {
+func sharedFiles(ctx context.Context, root string) ([]file, error) {
 	var files []file
 	for _, place := range places {
 		client, err := shipped(filepath.Join(root, place.from), place.to)
@@ -35,11 +36,11 @@ func sharedFiles(root string) ([]file, error) {
 		}
 		files = append(files, client...)
 	}
-	jar, err := javaArchive(root)
+	jar, err := javaArchive(ctx, root)
 	if err != nil {
 		return nil, err
 	}
-	texts, err := licences(root)
+	texts, err := licences(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +91,12 @@ func wanted(name string) bool {
 
 // extension builds the binary. It stays in the folder of the results, so that the
 // next build finds it up to date.
-func extension(root, out, version, arch string) (file, error) {
+func extension(ctx context.Context, root, out, version, arch string) (file, error) {
 	binary, err := filepath.Abs(filepath.Join(out, "build", arch, "lambda-idempotency"))
 	if err != nil {
 		return file{}, err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o", binary, "./extension") //nolint:gosec // The version is the caller's.
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o", binary, "./extension") //nolint:gosec // The version is the caller's.
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly")
 	if printed, err := build.CombinedOutput(); err != nil {
@@ -106,8 +107,8 @@ func extension(root, out, version, arch string) (file, error) {
 }
 
 // javaArchive builds the Java client's jar.
-func javaArchive(root string) (file, error) {
-	if printed, err := exec.Command(filepath.Join(root, "client/java/build.sh"), "jar").CombinedOutput(); err != nil { //nolint:gosec,noctx // The script is ours.
+func javaArchive(ctx context.Context, root string) (file, error) {
+	if printed, err := exec.CommandContext(ctx, filepath.Join(root, "client/java/build.sh"), "jar").CombinedOutput(); err != nil { //nolint:gosec // The script is ours.
 		return file{}, fmt.Errorf("building the Java client: %w\n%s", err, printed)
 	}
 	jar, err := os.ReadFile(filepath.Join(root, "client/java/target/lambda-idempotency.jar")) //nolint:gosec // It was just made.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ import (
 
 // licences are the texts that have to go with the binary: ours, and those of the
 // modules and of the language that are linked into it.
-func licences(root string) ([]file, error) {
+func licences(ctx context.Context, root string) ([]file, error) {
 	own, err := os.ReadFile(filepath.Join(root, "LICENSE"))
 	if err != nil {
 		return nil, err
 	}
-	list := exec.Command("go", "list", "-deps", "-json=Module,Standard", "./extension")
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Module,Standard", "./extension")
 	list.Dir = root
 	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	var stderr bytes.Buffer
@@ -28,7 +29,7 @@ func licences(root string) ([]file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing what is linked: %w\n%s", err, &stderr)
 	}
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, err
 	}

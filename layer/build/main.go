@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -30,7 +31,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "build: no arguments are taken, and %q is one\n", flags.Arg(0))
 		return 2
 	}
-	if err := build(*root, *out, *version, strings.Split(*arch, ","), *opt, stdout); err != nil {
+	if err := build(context.Background(), *root, *out, *version, strings.Split(*arch, ","), *opt, stdout); err != nil {
 		_, _ = fmt.Fprintln(stderr, "build:", err)
 		return 1
 	}
@@ -41,11 +42,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 // https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html
 var goArch = map[string]string{"x86_64": "amd64", "arm64": "arm64"}
 
-func build(root, out, version string, archs []string, opt string, stdout io.Writer) error {
+func build(ctx context.Context, root, out, version string, archs []string, opt string, stdout io.Writer) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	shared, err := sharedFiles(root)
+	shared, err := sharedFiles(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func build(root, out, version string, archs []string, opt string, stdout io.Writ
 		if goArch[arch] == "" {
 			return fmt.Errorf("no architecture is called %q; use x86_64 or arm64", arch)
 		}
-		binary, err := extension(root, out, version, goArch[arch])
+		binary, err := extension(ctx, root, out, version, goArch[arch])
 		if err != nil {
 			return err
 		}

@@ -227,7 +227,7 @@ func buildsLayers(t *testing.T, script string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Machine != machine || info.Mode().Perm()&0o111 != 0o111 || info.Size() > 14_500_000 {
+		if f.Machine != machine || info.Mode().Perm()&0o111 != 0o111 || info.Size() > 14_000_000 {
 			t.Errorf("the extension for %s is for %v, of mode %v, with %d bytes", arch, f.Machine, info.Mode(), info.Size())
 		}
 	}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests run against into .cache/: DynamoDB Local, the Python runtime client, the Runtime Interface Emulator.
 #
-#   parts.sh dynamodblocal|python|emulator|tools|nodejs|ruby|jdk ...
+#   parts.sh dynamodblocal|python|emulator|tools|nodejs|node_ric|ruby|jdk ...
 #
 # Every part is pinned by version and checksum, put in place whole or not at all, and stamped with the sum of what it was
 # made from, so that a second call takes milliseconds. A missing system package is installed with apt-get where this runs
@@ -156,6 +156,23 @@ nodejs() {
 		die 'Node.js could not be fetched; install Node.js 20 or newer, with npm'
 }
 
+# node_ric: AWS's runtime client for Node.js, whose native part is built here.
+node_ric() {
+	def=$here/emulator/node
+	want=$(sum "$def/package.json" "$def/package-lock.json")
+	if stamped node-ric "$want"; then return; fi
+	need 'command -v cmake && command -v autoreconf && command -v libtoolize && command -v g++ && command -v make' 'what builds the Node.js runtime client' cmake autoconf automake libtool g++ make
+	say 'building the Node.js runtime client ...'
+	new=$cache/node-ric.new
+	rm -rf "$new"
+	mkdir "$new"
+	cp "$def/package.json" "$def/package-lock.json" "$new"
+	(cd "$new" && PATH=$cache/node/bin:$PATH npm ci --no-audit --no-fund --loglevel=error >"$cache/node-ric.log" 2>&1) ||
+		{ tail -n 20 "$cache/node-ric.log" >&2; die 'npm could not build the Node.js runtime client'; }
+	[ -e "$new/node_modules/aws-lambda-ric/dist/rapid-client.node" ] || { tail -n 20 "$cache/node-ric.log" >&2; die 'the Node.js runtime client has no native part'; }
+	place "$new" node-ric "$want"
+}
+
 ruby() { need 'command ruby -rminitest -e "exit RUBY_VERSION >= %q(3.1)"' 'Ruby 3.1 or newer, with minitest' ruby; }
 
 jdk() {
@@ -166,7 +183,7 @@ jdk() {
 [ $# -gt 0 ] || set -- dynamodblocal python emulator tools
 for part; do
 	case $part in
-	dynamodblocal | python | emulator | tools | nodejs | ruby | jdk) locked "$part" ;;
+	dynamodblocal | python | emulator | tools | nodejs | node_ric | ruby | jdk) locked "$part" ;;
 	*) die "no part is called $part" ;;
 	esac
 done
