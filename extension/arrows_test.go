@@ -22,7 +22,7 @@ var arrows = map[string][]string{
 	"internal/extapi":         {},
 	"internal/lifecycle":      {"internal/extapi", "internal/idempotency"},
 	"internal/selection":      {"internal/canon"},
-	"internal/httpapi":        {"internal/canon", "internal/idempotency"},
+	"internal/httpapi":        {"internal/canon", "internal/idempotency", "internal/selection"},
 	"internal/runtimeproxy":   {"internal/idempotency"},
 	// It checks expressions and scopes, and fills in attribute names.
 	"internal/config": {"internal/canon", "internal/idempotency", "internal/store/dynamodb"},

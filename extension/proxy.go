@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
@@ -73,23 +72,36 @@ func newRuntimeProxy(ctx context.Context, cfg *config.Config, claims runtimeprox
 	return &runtimeProxy{runtimeproxy.NewServer(proxy, log), listener}, nil
 }
 
-// bigEvent is the size over which events are parsed one at a time: a parsed one
-// takes many times its size, and Managed Instances bring many at once.
+// bigEvent is the size over which events are parsed one at a time, as heavy
+// selections are made: a parsed one takes many times its size, and Managed
+// Instances bring many at once.
 const bigEvent = 256 << 10
 
 // keyOf selects the key from an event.
 func keyOf(text string, selected *selection.Selection, keys idempotency.Keys, log *slog.Logger) func(event []byte) (idempotency.Key, error) {
-	var turn sync.Mutex
+	turn := make(chan struct{}, 1)
 	return func(event []byte) (idempotency.Key, error) {
+		mine := false
+		alone := func() error {
+			if !mine {
+				turn <- struct{}{}
+				mine = true
+			}
+			return nil
+		}
+		defer func() {
+			if mine {
+				<-turn
+			}
+		}()
 		if len(event) > bigEvent {
-			turn.Lock()
-			defer turn.Unlock()
+			_ = alone()
 		}
 		value, err := canon.Parse(event)
 		if err != nil {
 			return idempotency.Key{}, fmt.Errorf("the event has no exact meaning as JSON: %w", err)
 		}
-		hash, err := selected.Hash(value, func(nulls string) {
+		hash, err := selected.Hash(value, alone, func(nulls string) {
 			log.Warn("the key's expression selects null for some members; events that differ only there share a key", "key_jmespath", text, "null", nulls)
 		})
 		switch {

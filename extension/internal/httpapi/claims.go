@@ -9,6 +9,7 @@ import (
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/selection"
 )
 
 const (
@@ -196,18 +197,6 @@ func keyParts(f *fields) ([]string, error) {
 	return nil, wrong()
 }
 
-// selected makes a selection, a heavy one in its turn.
-func selected(e *canon.Expression, event canon.Value, f *fields) (canon.Value, error) {
-	v, light, err := e.SelectLight(event)
-	if light {
-		return v, err
-	}
-	if err := f.alone(); err != nil {
-		return v, err
-	}
-	return e.Select(event)
-}
-
 // selected is the hash of what the expression selects from the event.
 func (a *api) selected(f *fields) (string, error) {
 	event, err := canon.Parse(f.raw("event"))
@@ -221,29 +210,25 @@ func (a *api) selected(f *fields) (string, error) {
 			return "", f.err
 		}
 	}
-	if text != "" {
-		selection, err := a.selections.compile(text)
-		if err != nil {
-			return "", problemf(BadRequest, "%s: %v; correct the expression", from, err)
-		}
-		if event, err = selected(selection.expression, event, f); err != nil {
-			var p *problem
-			if errors.As(err, &p) {
-				return "", p
-			}
-			return "", problemf(KeyInvalid, "%s cannot be applied to this event: %v; correct the expression or the event", from, err)
-		}
-		if !canon.Missing(event) {
-			selection.warn(a.Log, event)
-		}
+	selected, err := a.selections.compile(text)
+	if err != nil {
+		return "", problemf(BadRequest, "%s: %v; correct the expression", from, err)
 	}
-	if canon.Missing(event) {
-		if text == "" {
-			return "", problemf(KeyMissing, "event is null or empty, or its members are all null, so there is nothing to make a key of; send an event that names the work")
-		}
+	hash, err := selected.Hash(event, f.alone, func(nulls string) {
+		a.Log.Warn("the key's expression selects null for some members; events that differ only there share a key", "key_jmespath", text, "null", nulls)
+	})
+	var p *problem
+	switch {
+	case errors.Is(err, selection.ErrMissing) && text == "":
+		return "", problemf(KeyMissing, "event is null or empty, or its members are all null, so there is nothing to make a key of; send an event that names the work")
+	case errors.Is(err, selection.ErrMissing):
 		return "", problemf(KeyMissing, "%s (%s) selects null, nothing or only nulls from the event, so there is nothing to make a key of; send an event that has what it selects, or correct the expression", from, short(text))
+	case errors.As(err, &p):
+		return "", p
+	case err != nil:
+		return "", problemf(KeyInvalid, "%s %v; correct the expression or the event", from, err)
 	}
-	return canon.Hash(event), nil
+	return hash, nil
 }
 
 func completeMembers() []string { return []string{"token", "result", "ttl_seconds"} }

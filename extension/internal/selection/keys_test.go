@@ -93,7 +93,7 @@ func TestKeysOfTheDocumentation(t *testing.T) {
 		}
 		if value, err := canon.Parse([]byte(`{"unrelated":1}`)); err != nil {
 			t.Fatal(err)
-		} else if _, err := s.Hash(value, nil); !errors.Is(err, selection.ErrMissing) && !strings.HasPrefix(expression, "powertools_json") {
+		} else if _, err := s.Hash(value, nil, nil); !errors.Is(err, selection.ErrMissing) && !strings.HasPrefix(expression, "powertools_json") {
 			t.Errorf("%s makes a key of an event without what it selects: %v", expression, err)
 		}
 	}
@@ -110,7 +110,7 @@ func hash(t *testing.T, s *selection.Selection, event string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.Hash(value, func(nulls string) { t.Errorf("%s: null in %s", nulls, event) })
+	got, err := s.Hash(value, nil, func(nulls string) { t.Errorf("%s: null in %s", nulls, event) })
 	if err != nil {
 		t.Fatalf("%s: %v", event, err)
 	}
@@ -128,7 +128,7 @@ func TestHashWarnsOnceOfNulls(t *testing.T) {
 	}
 	var warned []string
 	for range 2 {
-		if _, err := s.Hash(event, func(nulls string) { warned = append(warned, nulls) }); err != nil {
+		if _, err := s.Hash(event, nil, func(nulls string) { warned = append(warned, nulls) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +150,7 @@ func TestWholeEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Hash(value, nil); !errors.Is(err, selection.ErrMissing) {
+		if _, err := s.Hash(value, nil, nil); !errors.Is(err, selection.ErrMissing) {
 			t.Errorf("%s: %v", empty, err)
 		}
 	}

@@ -24,7 +24,6 @@ type Selection struct {
 	text       string
 	expression *canon.Expression
 	warned     sync.Once
-	heavy      sync.Mutex
 }
 
 // New compiles an expression; an empty one takes the whole event.
@@ -41,17 +40,27 @@ func New(text string) (*Selection, error) {
 // Text is the expression.
 func (s *Selection) Text() string { return s.text }
 
-// Hash is the hash of what is selected. warn is told, once, of members that are
-// null in a key that has others: a slip in a member's name would otherwise make
-// one key of all events that differ only there.
+// Hash is the hash of what is selected. A selection that turns out to be heavy
+// begins anew after alone, which waits until no other is made: many at once could
+// take all of a sandbox's memory. warn is told, once, of members that are null in
+// a key that has others: a slip in a member's name would otherwise make one key of
+// all events that differ only there.
 //
-// Errors: ErrMissing, or that the expression cannot be applied to this event.
-func (s *Selection) Hash(event canon.Value, warn func(nulls string)) (string, error) {
+// Errors: ErrMissing, that of alone, or that the expression cannot be applied to
+// this event.
+func (s *Selection) Hash(event canon.Value, alone func() error, warn func(nulls string)) (string, error) {
 	if s.expression != nil {
-		var err error
-		if event, err = s.selected(event); err != nil {
+		selected, light, err := s.expression.SelectLight(event)
+		if !light {
+			if err := alone(); err != nil {
+				return "", err
+			}
+			selected, err = s.expression.Select(event)
+		}
+		if err != nil {
 			return "", fmt.Errorf("cannot be applied to this event: %w", err)
 		}
+		event = selected
 	}
 	if canon.Missing(event) {
 		return "", ErrMissing
@@ -60,18 +69,6 @@ func (s *Selection) Hash(event canon.Value, warn func(nulls string)) (string, er
 		s.warned.Do(func() { warn(named(nulls)) })
 	}
 	return canon.Hash(event), nil
-}
-
-// selected makes the selection, a heavy one by itself: many at once could take all
-// of a sandbox's memory.
-func (s *Selection) selected(event canon.Value) (canon.Value, error) {
-	v, light, err := s.expression.SelectLight(event)
-	if light {
-		return v, err
-	}
-	s.heavy.Lock()
-	defer s.heavy.Unlock()
-	return s.expression.Select(event)
 }
 
 // named lists some of the members, each cut to what a log line can bear.
