@@ -229,12 +229,11 @@ func (e *Emulator) Exited() <-chan struct{} { return e.exited }
 // FreePort returns a port on loopback that nothing listens on.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testenv.FreePort()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // Python returns the interpreter that has AWS's runtime client: Command: []string{Python(tb), "-m", "awslambdaric", "app.handler"}.

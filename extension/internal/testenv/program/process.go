@@ -4,7 +4,6 @@ package program
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv"
 )
 
 // Process is the program, running. While it is started again, nothing else of it may be used.
@@ -153,10 +154,9 @@ func (o Output) String() string {
 
 // FreePort is one that nothing listens on; 0, which the program refuses, if there is none.
 func FreePort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testenv.FreePort()
 	if err != nil {
 		return 0
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
