@@ -94,11 +94,29 @@ type Failure struct {
 // was released), *UnavailableError, *ProblemError.
 func (c *Client) Acquire(ctx context.Context, req AcquireRequest) (Outcome, error) {
 	if disabled() {
-		now := time.Now()
-		return Outcome{Status: Acquired, Claim: Claim{client: c, Fence: now.UnixMilli(), Attempt: 1, LeaseExpiresAt: now.Add(req.Lease), Unprotected: true}}, nil
+		return req.unasked(c), nil
 	}
+	body, err := req.body(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	var told acquireAnswer
+	if err := c.call(ctx, "/acquire", body, &told, max(req.Wait, 0)); err != nil {
+		return Outcome{}, err
+	}
+	return told.outcome(c), nil
+}
+
+// unasked is the outcome where no sidecar is called.
+func (req AcquireRequest) unasked(c *Client) Outcome {
+	now := time.Now()
+	return Outcome{Status: Acquired, Claim: Claim{client: c, Fence: now.UnixMilli(), Attempt: 1, LeaseExpiresAt: now.Add(req.Lease), Unprotected: true}}
+}
+
+// body is what is sent.
+func (req AcquireRequest) body(ctx context.Context) (acquireBody, error) {
 	if req.Scope != nil && !utf8.ValidString(*req.Scope) {
-		return Outcome{}, notUTF8("scope")
+		return acquireBody{}, notUTF8("scope")
 	}
 	if at, ok := ctx.Deadline(); ok && req.Deadline.IsZero() && req.Lease == 0 {
 		req.Deadline = at
@@ -111,11 +129,7 @@ func (c *Client) Acquire(ctx context.Context, req AcquireRequest) (Outcome, erro
 	if !req.Deadline.IsZero() {
 		body.Deadline = req.Deadline.UnixMilli()
 	}
-	var told acquireAnswer
-	if err := c.call(ctx, "/acquire", body, &told, max(req.Wait, 0)); err != nil {
-		return Outcome{}, err
-	}
-	return told.outcome(c), nil
+	return body, nil
 }
 
 // whole is d in whole units, rounded up, so that a short time is not taken for

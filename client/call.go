@@ -27,14 +27,15 @@ var connections = &http.Client{
 // call posts body and decodes the answer, unless answer is nil. It is given up
 // after wait and the client's patience.
 func (c *Client) call(ctx context.Context, path string, body, answer any, wait time.Duration) error {
-	text, err := encode(body)
+	text, err := encodeFor(path, body)
 	if err != nil {
-		var invalid *ProblemError
-		if errors.As(err, &invalid) {
-			return invalid
-		}
-		return fmt.Errorf("idempotency: what is sent to %s is not JSON: %w", path, err)
+		return err
 	}
+	return c.send(ctx, path, text, answer, wait)
+}
+
+// send is call with the JSON of a body.
+func (c *Client) send(ctx context.Context, path string, text []byte, answer any, wait time.Duration) error {
 	limit := wait + cmp.Or(c.patience, patience)
 	calling, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -61,7 +62,7 @@ func (c *Client) call(ctx context.Context, path string, body, answer any, wait t
 		return nil
 	}
 	if err := json.Unmarshal(got, answer); err != nil {
-		return &ProblemError{Status: status, Detail: fmt.Sprintf("%s was not answered by a sidecar (%v); is something else on that port?", path, err)}
+		return notOfSidecar(path, err)
 	}
 	return nil
 }
@@ -91,17 +92,34 @@ func problem(path string, status int, header http.Header, body []byte) error {
 	if json.Unmarshal(body, &told) != nil || told.Code == "" {
 		return &ProblemError{Status: status, Detail: fmt.Sprintf("%s was answered with %d, not by a sidecar; is something else on that port?", path, status)}
 	}
-	p := ProblemError{Status: status, Code: told.Code, Detail: told.Detail}
+	seconds, _ := strconv.Atoi(header.Get("Retry-After"))
+	return named(ProblemError{Status: status, Code: told.Code, Detail: told.Detail}, time.Duration(seconds)*time.Second)
+}
+
+// named is a problem as the error that it is known by.
+func named(p ProblemError, retryAfter time.Duration) error {
 	switch {
-	case status == http.StatusServiceUnavailable:
-		seconds, _ := strconv.Atoi(header.Get("Retry-After"))
-		return &UnavailableError{Code: p.Code, RetryAfter: time.Duration(seconds) * time.Second, Err: &p}
+	case p.Status == http.StatusServiceUnavailable:
+		return &UnavailableError{Code: p.Code, RetryAfter: retryAfter, Err: &p}
 	case p.Code == "payload_mismatch":
 		return &PayloadMismatchError{p}
 	case p.Code == "claim_lost":
 		return &ClaimLostError{ProblemError: p}
 	}
 	return &p
+}
+
+// encodeFor is the JSON of what is to be sent.
+func encodeFor(path string, body any) ([]byte, error) {
+	text, err := encode(body)
+	var invalid *ProblemError
+	if errors.As(err, &invalid) {
+		return nil, invalid
+	}
+	if err != nil {
+		return nil, fmt.Errorf("idempotency: what is sent to %s is not JSON: %w", path, err)
+	}
+	return text, nil
 }
 
 // encode is the JSON of v, without the escapes that only HTML needs: a stored

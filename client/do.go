@@ -33,16 +33,23 @@ func DoWith[T any](ctx context.Context, c *Client, req AcquireRequest, fn func(c
 		return run(ctx, c, &out.Claim, fn)
 	case Completed:
 		return replay[T](ctx, out)
+	}
+	return none, out.refusal()
+}
+
+// refusal is the error of an outcome that leaves the work neither to do nor done.
+func (out Outcome) refusal() error {
+	switch out.Status {
 	case Failed:
 		failed := &FailedError{RequestID: out.RequestID}
 		if out.Error != nil {
 			failed.Type, failed.Message = out.Error.Type, out.Error.Message
 		}
-		return none, failed
+		return failed
 	case InProgress:
-		return none, &InProgressError{RequestID: out.RequestID, RetryAfter: out.RetryAfter}
+		return &InProgressError{RequestID: out.RequestID, RetryAfter: out.RetryAfter}
 	}
-	return none, &ProblemError{Status: http.StatusOK, Detail: fmt.Sprintf("/acquire was answered with the status %q, which this client does not know", out.Status)}
+	return &ProblemError{Status: http.StatusOK, Detail: fmt.Sprintf("/acquire was answered with the status %q, which this client does not know", out.Status)}
 }
 
 // replay decodes the stored result.

@@ -12,6 +12,8 @@
 // themselves are [Client.Acquire], [Client.Complete], [Client.Fail] and
 // [Client.Renew].
 //
+// [DoBatch] does the same for many pieces of work with one call of each verb.
+//
 // # Errors
 //
 // The work's own error is returned as it was. Any other is one of these, to be

@@ -46,11 +46,13 @@ func (c *Client) fail(ctx context.Context, token string, failure *Failure, retry
 	if disabled() {
 		return nil
 	}
-	return c.call(ctx, "/fail", struct {
-		Token string   `json:"token"`
-		Retry bool     `json:"retry"`
-		Error *Failure `json:"error,omitempty"`
-	}{token, retry, failure}, nil, 0)
+	return c.call(ctx, "/fail", failBody{token, retry, failure}, nil, 0)
+}
+
+type failBody struct {
+	Token string   `json:"token"`
+	Retry bool     `json:"retry"`
+	Error *Failure `json:"error,omitempty"`
 }
 
 // Renew gives the claim a new lease, from now on; 0: as long as the sidecar knows

@@ -35,6 +35,9 @@ func acquire(body, want string) step { return step{path: "/acquire", body: body,
 func claimed(body, as string) step {
 	return step{path: "/acquire", body: body, as: as, want: "acquired"}
 }
+func batch(path, as string, items ...string) step {
+	return step{path: path + "/batch", body: `{"items":[` + strings.Join(items, ",") + `]}`, as: as, want: "batch"}
+}
 func call(path, body, want string) step   { return step{path: path, body: body, want: want} }
 func (s step) later(d time.Duration) step { s.after = d; return s }
 func completes(token, want string) step {
@@ -182,6 +185,20 @@ var agreement = map[string][]step{
 		acquire(`{"event":1,"key":"k"}`, "bad_request"),
 		acquire(`{"key":"k","key_jmespath":"a"}`, "bad_request"),
 	},
+	"batches": {
+		batch("/acquire", "A", `{"key":"a","request_id":"r1"}`, `{"key":"b","payload":1}`, `{"key":"a"}`, `{"key":"b","payload":2}`, `{"key":"b","payload":1}`, `{"key":""}`, `{"kee":1}`,
+			`{"event":{"id":1},"key_jmespath":"id"}`, `{"event":{"id":1.0},"key_jmespath":"id"}`, `5`),
+		batch("/acquire", "", `{"key":"a"}`, `{"key":"b","payload":2}`, `{"key":"b"}`, `{"key":"b","payload":3}`, `{"key":"a"}`),
+		batch("/complete", "", `{"token":"$A0","result":{"n":1}}`, `{"token":"$A0"}`, `{"token":"none"}`, `{}`),
+		batch("/fail", "", `{"token":"$A1","error":{"type":"T","message":"m"}}`, `{"token":"$A7","retry":false}`, `{"token":"$A0"}`),
+		batch("/acquire", "B", `{"key":"a"}`, `{"key":"b"}`, `{"key":"a"}`, `{"key":"b"}`, `{"event":1}`, `{"event":1}`),
+		batch("/acquire", "", `{"key":"t","client_token":"0123456789abcdef"}`, `{"key":"t","client_token":"0123456789abcdef"}`),
+		call("/acquire/batch", `{"items":[]}`, "bad_request"),
+		call("/acquire/batch", `{}`, "bad_request"),
+		call("/acquire/batch", `{"key":"a"}`, "bad_request"),
+		call("/complete/batch", `{"items":[`+strings.Repeat(`{},`, 1000)+`{}]}`, "bad_request"),
+		call("/renew/batch", `{"items":[{}]}`, "not_found"),
+	},
 	"what is refused": {
 		acquire(`{"key":"k","deadline_ms":$PAST}`, "bad_request"),
 		acquire(`{"key":"k","deadline_ms":$FUTURE,"lease_ms":1}`, "bad_request"),
@@ -256,11 +273,42 @@ func (c *caller) ask(s step) map[string]any {
 	if res.StatusCode != http.StatusOK {
 		return map[string]any{"is": answer["code"], "http": res.StatusCode, "media": res.Header.Get("Content-Type"), "status": answer["status"], "explained": answer["detail"] != ""}
 	}
-	if token, _ := answer["token"].(string); s.as != "" {
-		c.tokens = append(c.tokens, "$"+s.as, token)
+	media := res.Header.Get("Content-Type")
+	if items := members(c.T, text)["items"]; items != nil {
+		var list []json.RawMessage
+		if err := json.Unmarshal(items, &list); err != nil {
+			c.Fatalf("%s: %s %v", s.path, text, err)
+		}
+		said := map[string]any{"is": "batch", "media": media}
+		for i, item := range list {
+			as := ""
+			if s.as != "" {
+				as = s.as + strconv.Itoa(i)
+			}
+			said[strconv.Itoa(i)] = c.told(item, as)
+		}
+		return said
 	}
-	// What differs between any two runs is replaced by what can be said of it.
-	is := map[string]any{"is": answer["status"], "media": res.Header.Get("Content-Type")}
+	is := c.told(text, s.as)
+	is["media"] = media
+	return is
+}
+
+// told is what an answer says. What differs between any two runs is replaced by what
+// can be said of it.
+func (c *caller) told(text []byte, as string) map[string]any {
+	c.Helper()
+	var answer map[string]any
+	if err := json.Unmarshal(text, &answer); err != nil {
+		c.Fatalf("%s: %v", text, err)
+	}
+	if code := answer["code"]; code != nil {
+		return map[string]any{"is": code, "status": answer["status"], "same_as": answer["same_as"], "retry_after_ms": answer["retry_after_ms"], "explained": answer["detail"] != ""}
+	}
+	if token, _ := answer["token"].(string); as != "" && token != "" {
+		c.tokens = append(c.tokens, "$"+as, token)
+	}
+	is := map[string]any{"is": answer["status"]}
 	for name, value := range answer {
 		switch name {
 		case "token":

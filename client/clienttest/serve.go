@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lambda-idempotency/lambda-idempotency/client"
@@ -27,6 +29,7 @@ var (
 	claimUnknown     = problem{status: http.StatusNotFound, code: "claim_unknown"}
 	notFound         = problem{status: http.StatusNotFound, code: "not_found"}
 	claimLost        = problem{status: http.StatusConflict, code: "claim_lost"}
+	tooLarge         = problem{status: http.StatusRequestEntityTooLarge, code: "too_large"}
 	payloadMismatch  = problem{status: http.StatusUnprocessableEntity, code: "payload_mismatch"}
 	storeUnavailable = problem{status: http.StatusServiceUnavailable, code: "store_unavailable"}
 )
@@ -57,15 +60,32 @@ type body struct {
 }
 
 func (s *Sidecar) serve(w http.ResponseWriter, r *http.Request) {
-	var b body
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	answer, err := any(nil), (*problem)(nil)
-	if wrong := dec.Decode(&b); wrong != nil {
-		err = refuse(badRequest, wrong.Error())
-	} else if err = b.check(r.URL.Path); err == nil {
-		answer, err = s.answer(r, &b)
+	if path, ok := strings.CutSuffix(r.URL.Path, "/batch"); ok {
+		s.serveBatch(w, r, path)
+		return
 	}
+	b, err := readBody(r.Body)
+	if err == nil {
+		err = b.check(r.URL.Path)
+	}
+	var answer any
+	if err == nil {
+		answer, err = s.answer(r, r.URL.Path, b)
+	}
+	send(w, answer, err)
+}
+
+func readBody(from io.Reader) (*body, *problem) {
+	var b body
+	dec := json.NewDecoder(from)
+	dec.DisallowUnknownFields()
+	if wrong := dec.Decode(&b); wrong != nil {
+		return nil, refuse(badRequest, wrong.Error())
+	}
+	return &b, nil
+}
+
+func send(w http.ResponseWriter, answer any, err *problem) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.Header().Set("Content-Type", "application/problem+json")
@@ -73,11 +93,16 @@ func (s *Sidecar) serve(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "1")
 		}
 		w.WriteHeader(err.status)
-		answer = map[string]any{"status": err.status, "code": err.code, "detail": err.detail}
+		answer = err.members()
 	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false) // A result is told as it was stored.
 	_ = e.Encode(answer)
+}
+
+// members are those of a problem's answer.
+func (p *problem) members() map[string]any {
+	return map[string]any{"status": p.status, "code": p.code, "detail": p.detail}
 }
 
 // check looks at what can be wrong with the members alone.
@@ -108,8 +133,8 @@ func (b *body) check(path string) *problem {
 	return nil
 }
 
-func (s *Sidecar) answer(r *http.Request, b *body) (any, *problem) {
-	if r.URL.Path == "/acquire" {
+func (s *Sidecar) answer(r *http.Request, path string, b *body) (any, *problem) {
+	if path == "/acquire" {
 		return s.acquire(r, b)
 	}
 	s.mu.Lock()
@@ -117,7 +142,7 @@ func (s *Sidecar) answer(r *http.Request, b *body) (any, *problem) {
 	if s.away {
 		return nil, refuse(storeUnavailable, "the test says that the store is away")
 	}
-	switch r.URL.Path {
+	switch path {
 	case "/complete":
 		return s.end(*b.Token, client.Completed, seconds(b.TTL), b.Result, nil)
 	case "/renew":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/lambda-idempotency/lambda-idempotency/client"
@@ -32,6 +33,15 @@ func ExampleWrap_perEvent() {
 		req.Key = client.Key{o.User, o.ID}
 		req.Payload = o.Amount
 	}))
+}
+
+// Each order once, whichever message it comes in.
+func ExampleWrapSQS() {
+	ship := func(_ context.Context, m events.SQSMessage) error {
+		fmt.Println("shipping", m.Body)
+		return nil
+	}
+	lambda.Start(lambdahandler.WrapSQS(ship, client.AcquireRequest{KeyJMESPath: "powertools_json(body).orderId"}))
 }
 
 // A handler that does more than one piece of work claims each by itself.

@@ -82,6 +82,42 @@ export function idempotent<TEvent, TResult, TContext = InvocationContext>(
   options?: HandlerOptions<TEvent, TContext>,
 ): (event: TEvent, context: TContext) => Promise<TResult>;
 
+/** What is read of a record of SQS. */
+export interface SQSRecord {
+  readonly messageId: string;
+}
+
+/** The answer that tells SQS which records come again. */
+export interface SQSBatchResponse {
+  batchItemFailures: { itemIdentifier: string }[];
+}
+
+export interface BatchOptions<TRecord = any, TContext = any> {
+  /** JMESPath that selects the key from a record, or a function that makes the key of it. Default: the messageId. */
+  key?: string | ((record: TRecord, context: TContext) => Key | Promise<Key>) | undefined;
+  /** Makes the payload: a duplicate with another payload is reported as failed. */
+  payload?: ((record: TRecord, context: TContext) => unknown) | undefined;
+  /** Keeps work of different kinds apart. Default: the sidecar's, which is the function's name. */
+  scope?: string | undefined;
+  /** Seconds for which the outcome is remembered, counted from its end. Default: IDEMPOTENCY_TTL of the sidecar, 24 h. */
+  ttlSeconds?: number | undefined;
+  /** Error classes, or a function, that make a failure final. Default: none is. */
+  finalErrors?: FinalErrors | undefined;
+  /** Another client than the one that all calls share. */
+  client?: Client | undefined;
+}
+
+/**
+ * Makes of an async function a handler for batches of SQS, which runs it once per record, one after the other, and
+ * reports the records that are not done. The event source mapping has to have ReportBatchItemFailures.
+ *
+ * Throws a TypeError for a function that takes a callback or streams, and for options that do not exist.
+ */
+export function idempotentBatch<TRecord extends SQSRecord, TContext = InvocationContext>(
+  handleRecord: (record: TRecord, context: TContext) => unknown,
+  options?: BatchOptions<TRecord, TContext>,
+): (event: { Records: TRecord[] }, context: TContext) => Promise<SQSBatchResponse>;
+
 /** Runs work once per key and resolves to its result. A duplicate gets the first run's result, as JSON kept it. */
 export function run<TResult>(key: Key, work: (claim: Claim) => TResult | Promise<TResult>, options?: RunOptions): Promise<TResult>;
 

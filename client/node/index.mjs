@@ -2,6 +2,6 @@
 import implementation from './index.js';
 
 export const {
-  idempotent, idempotency, run, claimOf, Client,
+  idempotent, idempotentBatch, idempotency, run, claimOf, Client,
   IdempotencyError, InProgressError, FailedError, ResultError, ProblemError, PayloadMismatchError, ClaimLostError, UnavailableError,
 } = implementation;

@@ -26,28 +26,9 @@ class Client {
 
   // Asks for the claim on a key. Resolves to an outcome, to be told apart by its status.
   async acquire(request) {
-    checkNames('acquire', request, acquireNames);
-    const { context, event, key, payload, waitMs = 0 } = request;
-    const body = {
-      key,
-      event,
-      key_jmespath: request.keyJmespath,
-      payload,
-      scope: request.scope,
-      ttl_seconds: wholeNumber('ttlSeconds', request.ttlSeconds),
-      deadline_ms: wholeNumber('deadlineMs', request.deadlineMs),
-      lease_ms: wholeNumber('leaseMs', request.leaseMs),
-      request_id: request.requestId ?? context?.awsRequestId,
-      client_token: request.clientToken ?? newClientToken(),
-      detached: request.detached,
-      wait_ms: wholeNumber('waitMs', request.waitMs),
-    };
-    if (body.deadline_ms === undefined && body.lease_ms === undefined) body.deadline_ms = deadlineOf(context);
-    if ('key' in request) checkJSON(key, 'the key');
-    if ('event' in request) checkJSON(event, 'the event');
-    if (payload !== undefined) checkJSON(payload, 'the payload');
-    if (isDisabled()) return { status: 'acquired', token: 'disabled', fence: 0, attempt: 1, leaseExpiresAt: body.deadline_ms ?? Date.now(), unprotected: true };
-    return this.#call('/acquire', JSON.stringify(body), waitMs);
+    const body = acquireBody(request);
+    if (isDisabled()) return granted(body);
+    return this.#call('/acquire', JSON.stringify(body), request.waitMs);
   }
 
   // Ends a claim with a result, which duplicates get; undefined is stored as null.
@@ -65,7 +46,7 @@ class Client {
     checkNames('fail', options, ['retry']);
     const retry = options.retry ?? true;
     if (isDisabled()) return { status: retry ? 'released' : 'failed', unprotected: true };
-    return this.#call('/fail', JSON.stringify({ token, error: describe(error), retry }));
+    return this.#call('/fail', JSON.stringify(failBody(token, error, retry)));
   }
 
   // Gives a held claim a new lease, never a shorter one.
@@ -81,7 +62,29 @@ class Client {
     (this.#logger ?? console).warn(`lambda-idempotency: ${message}`);
   }
 
-  async #call(path, body, waitMs = 0) {
+  // For the batch helper: posts the JSON texts of items. Resolves to an answer for each: its members, or a problem as an
+  // error.
+  async batch(path, texts) {
+    const { members, url } = await this.#send(path, `{"items":[${texts.join(',')}]}`);
+    const { items } = members ?? {};
+    if (!Array.isArray(items) || items.length !== texts.length) {
+      throw new ProblemError({ status: 200, detail: `${url} did not answer as the sidecar does; is something else on that port?` });
+    }
+    return items.map((item) => {
+      // Nothing but a problem has a code.
+      if (typeof item?.code === 'string') return problemOf({ ...item, retryAfterMs: item.retry_after_ms });
+      return camelCased(item ?? {});
+    });
+  }
+
+  async #call(path, body, waitMs) {
+    const { members, answer, url } = await this.#send(path, body, waitMs);
+    if (typeof members?.status === 'string') return camelCased(members);
+    throw problem(answer, members, url);
+  }
+
+  // Resolves to the members of an answer that is none of a problem.
+  async #send(path, body, waitMs = 0) {
     const port = this.#port ?? (process.env.IDEMPOTENCY_PORT || 2774);
     const secret = this.#authToken ?? (process.env.IDEMPOTENCY_AUTH_TOKEN || process.env.AWS_SESSION_TOKEN || process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN);
     const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
@@ -93,8 +96,9 @@ class Client {
     } catch {
       // Told below.
     }
-    if (answer.status === 200 && typeof members?.status === 'string') return camelCased(members);
-    throw problem(answer, members, `http://127.0.0.1:${port}${path}`);
+    const url = `http://127.0.0.1:${port}${path}`;
+    if (answer.status !== 200) throw problem(answer, members, url);
+    return { members, answer, url };
   }
 }
 
@@ -102,6 +106,41 @@ const acquireNames = [
   'key', 'event', 'keyJmespath', 'payload', 'scope', 'ttlSeconds', 'waitMs', 'context', 'requestId', 'deadlineMs',
   'leaseMs', 'detached', 'clientToken',
 ];
+
+// What an acquire sends.
+function acquireBody(request) {
+  checkNames('acquire', request, acquireNames);
+  const { context, event, key, payload } = request;
+  const body = {
+    key,
+    event,
+    key_jmespath: request.keyJmespath,
+    payload,
+    scope: request.scope,
+    ttl_seconds: wholeNumber('ttlSeconds', request.ttlSeconds),
+    deadline_ms: wholeNumber('deadlineMs', request.deadlineMs),
+    lease_ms: wholeNumber('leaseMs', request.leaseMs),
+    request_id: request.requestId ?? context?.awsRequestId,
+    client_token: request.clientToken ?? newClientToken(),
+    detached: request.detached,
+    wait_ms: wholeNumber('waitMs', request.waitMs),
+  };
+  if (body.deadline_ms === undefined && body.lease_ms === undefined) body.deadline_ms = deadlineOf(context);
+  if ('key' in request) checkJSON(key, 'the key');
+  if ('event' in request) checkJSON(event, 'the event');
+  if (payload !== undefined) checkJSON(payload, 'the payload');
+  return body;
+}
+
+// What a fail sends.
+function failBody(token, error, retry) {
+  return { token, error: describe(error), retry };
+}
+
+// The outcome where no sidecar is called.
+function granted(body) {
+  return { status: 'acquired', token: 'disabled', fence: 0, attempt: 1, leaseExpiresAt: body.deadline_ms ?? Date.now(), unprotected: true };
+}
 
 function isDisabled() {
   return process.env.IDEMPOTENCY_DISABLED === 'true';
@@ -147,10 +186,13 @@ function problem({ status, headers }, members, url) {
   if (typeof code !== 'string') {
     return new ProblemError({ status, detail: `${url} answered ${status}, but not as the sidecar does; is something else on that port?` });
   }
-  if (status === 503) {
-    const seconds = Number(headers['retry-after'] ?? NaN);
-    return new UnavailableError({ status, code, detail, retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined });
-  }
+  const seconds = Number(headers['retry-after'] ?? NaN);
+  return problemOf({ status, code, detail, retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined });
+}
+
+// A problem as the error that it is known by.
+function problemOf({ status, code, detail, retryAfterMs }) {
+  if (status === 503) return new UnavailableError({ status, code, detail, retryAfterMs });
   return new (problems[code] ?? ProblemError)({ status, code, detail });
 }
 
@@ -161,4 +203,4 @@ function sharedClient() {
   return (shared ??= new Client());
 }
 
-module.exports = { Client, sharedClient };
+module.exports = { Client, acquireBody, failBody, granted, isDisabled, sharedClient };

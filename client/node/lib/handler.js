@@ -20,7 +20,7 @@ function remember(context, claim) {
 
 // Makes an async handler run once per key.
 function idempotent(handler, options = {}) {
-  refuse(handler);
+  refuse('idempotent', handler);
   checkHandlerOptions('idempotent', options);
   const { finalErrors, client } = options;
   // Two parameters: Lambda's runtime takes a third one for a callback.
@@ -40,14 +40,14 @@ function idempotent(handler, options = {}) {
 const cannotCallBack = '; one that answers through a callback or the context cannot be protected: make it async and return the result';
 const cannotStream = ', which cannot be stored; put run(key, work) around the part of it that must not be done twice';
 
-function refuse(handler) {
-  if (typeof handler !== 'function') throw new TypeError(`idempotent: the handler is a ${typeof handler}; it takes an async function (event, context)`);
-  if (handler[streaming] !== undefined) throw new TypeError(`idempotent: the handler streams its response${cannotStream}`);
-  if (handler.length > 2) throw new TypeError(`idempotent: the handler has ${handler.length} parameters${cannotCallBack}, with the parameters (event, context)`);
+function refuse(of, handler) {
+  if (typeof handler !== 'function') throw new TypeError(`${of}: the handler is a ${typeof handler}; it takes an async function (${of === 'idempotent' ? 'event' : 'record'}, context)`);
+  if (handler[streaming] !== undefined) throw new TypeError(`${of}: the handler streams its response${cannotStream}`);
+  if (handler.length > 2) throw new TypeError(`${of}: the handler has ${handler.length} parameters${cannotCallBack}, with the parameters (${of === 'idempotent' ? 'event' : 'record'}, context)`);
 }
 
-function checkHandlerOptions(of, options) {
-  checkOptions(of, options, ['key']);
+function checkHandlerOptions(of, options, names) {
+  checkOptions(of, options, ['key'], names);
   const { key, payload } = options;
   if (key !== undefined && typeof key !== 'string' && typeof key !== 'function') throw new TypeError(`${of}: key takes a JMESPath expression, or a function that makes the key of the event`);
   if (payload !== undefined && typeof payload !== 'function') throw new TypeError(`${of}: payload takes a function that makes the payload of the event`);
@@ -66,4 +66,4 @@ async function requestOf(event, context, { key, payload, finalErrors, client, ..
   return request;
 }
 
-module.exports = { checkHandlerOptions, claimOf, idempotent, remember, requestOf };
+module.exports = { checkHandlerOptions, claimOf, idempotent, refuse, remember, requestOf };

@@ -18,8 +18,8 @@ function wholeNumber(name, value) {
 const shared = ['payload', 'scope', 'ttlSeconds', 'waitMs', 'leaseMs', 'finalErrors', 'client'];
 
 // checkOptions refuses at once what would be refused at the first call, or not at all.
-function checkOptions(of, options, names) {
-  checkNames(of, options, [...names, ...shared]);
+function checkOptions(of, options, names, others = shared) {
+  checkNames(of, options, [...names, ...others]);
   for (const name of ['ttlSeconds', 'waitMs', 'leaseMs']) wholeNumber(`${of}: ${name}`, options[name]);
   const { finalErrors } = options;
   const all = Array.isArray(finalErrors) ? finalErrors : [finalErrors ?? Error];

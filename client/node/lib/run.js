@@ -38,12 +38,20 @@ async function begin(client, request) {
     case 'completed':
       if (outcome.resultOmitted) client.warn('the result of the first run was not stored, because it was too large; this duplicate gets null');
       return { result: outcome.result ?? null };
-    case 'failed':
-      throw new FailedError(outcome.error);
-    case 'in_progress':
-      throw new InProgressError(outcome);
     default:
-      throw new ProblemError({ status: 200, detail: `the acquire was answered with the status ${outcome.status}, which this version of the client does not know` });
+      throw refusal(outcome);
+  }
+}
+
+// The error of an outcome that leaves the work neither to do nor done.
+function refusal(outcome) {
+  switch (outcome.status) {
+    case 'failed':
+      return new FailedError(outcome.error);
+    case 'in_progress':
+      return new InProgressError(outcome);
+    default:
+      return new ProblemError({ status: 200, detail: `the acquire was answered with the status ${outcome.status}, which this version of the client does not know` });
   }
 }
 
@@ -79,17 +87,21 @@ async function doneWithoutResult(client, claim) {
 
 // The work failed. Its own error is what counts, whatever becomes of this.
 async function failed(client, claim, error, finalErrors) {
-  let final = false;
   try {
-    final = isFinal(error, finalErrors);
-  } catch (fault) {
-    client.warn(`finalErrors failed, so this error is not final: ${fault?.message}`);
-  }
-  try {
-    await client.fail(claim.token, error, { retry: !final });
+    await client.fail(claim.token, error, { retry: mayRepeat(client, error, finalErrors) });
   } catch (problem) {
     client.warn(`the work failed, but that is not stored: ${problem.message}`);
   }
 }
 
-module.exports = { begin, done, failed, protect, run };
+// Whether the work may be run again after an error.
+function mayRepeat(client, error, finalErrors) {
+  try {
+    return !isFinal(error, finalErrors);
+  } catch (fault) {
+    client.warn(`finalErrors failed, so this error is not final: ${fault?.message}`);
+    return true;
+  }
+}
+
+module.exports = { begin, done, failed, mayRepeat, protect, refusal, run };

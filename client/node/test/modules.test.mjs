@@ -11,7 +11,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const folder = path.dirname(here);
 const names = [
   'ClaimLostError', 'Client', 'FailedError', 'IdempotencyError', 'InProgressError', 'PayloadMismatchError', 'ProblemError',
-  'ResultError', 'UnavailableError', 'claimOf', 'idempotency', 'idempotent', 'run',
+  'ResultError', 'UnavailableError', 'claimOf', 'idempotency', 'idempotent', 'idempotentBatch', 'run',
 ];
 
 // The package as npm packs it, installed in a project of its own.

@@ -29,7 +29,7 @@ before(async () => {
 after(() => sidecar.kill());
 
 const context = { awsRequestId: 'r1', getRemainingTimeInMillis: () => 30_000 };
-const order = { JobId: '1', ObjKey: 'a/b', Records: [{ messageId: 'm1', body: 'b1' }, { messageId: 'm2', body: 'b2' }] };
+const order = { JobId: '1', ObjKey: 'a/b', Records: [{ messageId: 'm1', body: '{"orderId":1}' }, { messageId: 'm2', body: '{"orderId":2}' }] };
 
 // What the snippets call counts here.
 let called;
@@ -40,7 +40,7 @@ for (const work of ['charge', 'pay', 'ship', 'handOn']) {
   };
 }
 
-for (const [i, calls] of [1, 1, 2, 1, 1].entries()) {
+for (const [i, calls] of [1, 1, 2, 2, 1, 1].entries()) {
   test(`snippet ${i + 1} works, and does its work once`, async () => {
     called = 0;
     const file = path.join(project, `snippet-${i}.mjs`);
@@ -53,9 +53,9 @@ for (const [i, calls] of [1, 1, 2, 1, 1].entries()) {
 }
 
 test('no snippet is left out, and every option is told of', () => {
-  assert.equal(snippets.length, 5);
+  assert.equal(snippets.length, 6);
   const types = fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8');
-  for (const of of ['Options', 'HandlerOptions', 'RunOptions', 'ClientOptions', 'AcquireRequest']) {
+  for (const of of ['Options', 'HandlerOptions', 'BatchOptions', 'RunOptions', 'ClientOptions', 'AcquireRequest']) {
     const [, body] = types.match(new RegExp(`export interface ${of}\\b[^{]*{\n(.*?)\n}`, 's'));
     for (const [, name] of body.matchAll(/^ {2}(\w+)\?:/gm)) assert.match(text, new RegExp(`\`[^\`]*\\b${name}\\b[^\`]*\``), `${of}: ${name}`);
   }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from .aio import AsyncClient
     from .annotations import FinalErrors, Key, R, Seconds
+    from .batch import idempotent_batch
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ __all__ = [
     "current_claim",
     "idempotency",
     "idempotent",
+    "idempotent_batch",
     "idempotent_function",
     "invocation",
     "run",
@@ -94,9 +96,13 @@ async def run_async(
 
 
 def __getattr__(name: str) -> Any:
-    # asyncio takes longer to import than all the rest, so only those import it who use it.
+    # asyncio takes longer to import than all the rest, so only those import it who use it; batches are of few functions.
     if name == "AsyncClient":
         from .aio import AsyncClient
 
         return AsyncClient
+    if name == "idempotent_batch":
+        from .batch import idempotent_batch
+
+        return idempotent_batch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
     from .annotations import FinalErrors, Key, R, Seconds
+    from .batch import Batch
 
 _executors: dict[tuple[int, str], ThreadPoolExecutor] = {}
 
@@ -146,6 +147,28 @@ async def run(client: Client, request: dict[str, Any], work: Callable[[], Awaita
         claims.leave(before)
     await complete(held, result)
     return result
+
+
+async def run_batch(batch: Batch, work: Callable[[dict[str, Any]], Awaitable[Any]]) -> dict[str, Any]:
+    future = _executor("acquire", 64).submit(contextvars.copy_context().run, batch.acquire)
+    try:
+        await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        # Claims that are granted to nobody are given back.
+        future.add_done_callback(lambda _: batch.end())
+        raise
+    try:
+        for task in batch.turns():
+            with task:
+                await work(task.record)
+    except GeneratorExit:
+        batch.end()  # The coroutine was thrown away: it may not wait for anything anymore.
+        raise
+    except BaseException:
+        await _end(batch.end)
+        raise
+    await _end(batch.end)
+    return batch.report()
 
 
 async def fail(held: Claim, error: BaseException, final_errors: FinalErrors) -> None:

@@ -123,47 +123,21 @@ class Client:
         ``request_id`` and ``deadline_ms`` are taken from the invocation, if they are not given: within a handler that is
         decorated with ``@idempotent``, or within ``with invocation(context)``.
         """
-        parts = []
-        if key is not None:
-            parts.append(("key", encode("key", _key(key))))
-        elif event is ABSENT:
-            raise TypeError("acquire needs a key, or an event to select it from")
-        if event is not ABSENT:
-            parts.append(("event", encode("event", event)))
-        if key_jmespath is not None:
-            parts.append(("key_jmespath", encode("key_jmespath", key_jmespath)))
-        if payload is not ABSENT:
-            parts.append(("payload", encode("payload", payload)))
-        if scope is not None:
-            parts.append(("scope", encode("scope", scope)))
-        if ttl is not None:
-            # Rather remembered too long than too short.
-            parts.append(("ttl_seconds", str(-(-_millis("ttl", ttl) // 1000))))
-        if lease is not None:
-            parts.append(("lease_ms", str(_millis("lease", lease))))
-        else:
-            deadline_ms = invocation.deadline_ms() if deadline_ms is None else deadline_ms
-        if deadline_ms is not None:
-            parts.append(("deadline_ms", encode("deadline_ms", deadline_ms)))
-        wait_ms = 0
-        if wait is not None:
-            wait_ms = _millis("wait", wait)
-            parts.append(("wait_ms", str(wait_ms)))
-        if detached:
-            parts.append(("detached", "true"))
-        request_id = request_id or invocation.request_id()
-        if request_id:
-            parts.append(("request_id", encode("request_id", request_id)))
-        parts.append(("client_token", encode("client_token", client_token or os.urandom(16).hex())))
-        answer = _granted() if disabled() else self._call("/acquire", parts, wait_ms)
-        try:
-            outcome = Outcome(answer)
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ProblemError(200, "", f"the answer to /acquire is not the sidecar's: {error!r}") from error
-        if outcome.status not in ("acquired", "completed", "failed", "in_progress"):
-            detail = f"the sidecar answered /acquire with the status {outcome.status!r}, which this version does not know"
-            raise ProblemError(200, "", detail)
-        return outcome
+        parts, wait_ms = acquire_parts(
+            key,
+            event=event,
+            key_jmespath=key_jmespath,
+            payload=payload,
+            scope=scope,
+            ttl=ttl,
+            wait=wait,
+            lease=lease,
+            detached=detached,
+            request_id=request_id,
+            deadline_ms=deadline_ms,
+            client_token=client_token,
+        )
+        return outcome_of("/acquire", granted() if disabled() else self._call("/acquire", parts, wait_ms))
 
     def complete(self, token: str, result: Any = None, *, ttl: Seconds | None = None) -> None:
         """Ends a claim with a result, which duplicates get. Can be repeated."""
@@ -181,12 +155,7 @@ class Client:
 
     def fail(self, token: str, error: BaseException | Failure | None = None, *, retry: bool = True) -> None:
         """Ends the claim of work that failed. With ``retry`` the key is free again, else the failure is final."""
-        parts = [("token", encode("token", token))]
-        if error is not None:
-            failure = error if isinstance(error, Failure) else Failure(type(error).__name__, _message(error))
-            told = {"type": _clean(failure.type, 256), "message": _clean(failure.message, 2048)}
-            parts.append(("error", encode("error", told)))
-        parts.append(("retry", "true" if retry else "false"))
+        parts = fail_parts(token, error, retry)
         if not disabled():
             self._call("/fail", parts)
 
@@ -195,7 +164,7 @@ class Client:
         parts = [("token", encode("token", token))]
         if lease is not None:
             parts.append(("lease_ms", str(_millis("lease", lease))))
-        until = (_granted() if disabled() else self._call("/renew", parts)).get("lease_expires_at")
+        until = (granted() if disabled() else self._call("/renew", parts)).get("lease_expires_at")
         if not isinstance(until, int):
             raise ProblemError(200, "", "the answer to /renew is not the sidecar's")
         return until
@@ -219,8 +188,11 @@ class Client:
         return run(self, request, fn, final_errors)
 
     def _call(self, path: str, parts: list[tuple[str, str]], wait_ms: int = 0) -> dict[str, Any]:
+        return self.send(path, json_object(parts), wait_ms)
+
+    def send(self, path: str, body: str, wait_ms: int = 0) -> dict[str, Any]:
+        """Posts a JSON text, for the wrappers."""
         timeout = _TIMEOUT_S + wait_ms / 1000
-        body = "{" + ",".join(f'"{name}":{text}' for name, text in parts) + "}"
         until = time.monotonic() + timeout
         port = self._port or _environment_port()
         try:
@@ -270,6 +242,83 @@ class Client:
         return secret
 
 
+def acquire_parts(
+    key: Key | None = None,
+    *,
+    event: Any = ABSENT,
+    key_jmespath: str | None = None,
+    payload: Any = ABSENT,
+    scope: str | None = None,
+    ttl: Seconds | None = None,
+    wait: Seconds | None = None,
+    lease: Seconds | None = None,
+    detached: bool = False,
+    request_id: str | None = None,
+    deadline_ms: int | None = None,
+    client_token: str | None = None,
+) -> tuple[list[tuple[str, str]], int]:
+    """What an acquire sends, and how long it waits."""
+    parts = []
+    if key is not None:
+        parts.append(("key", encode("key", _key(key))))
+    elif event is ABSENT:
+        raise TypeError("acquire needs a key, or an event to select it from")
+    if event is not ABSENT:
+        parts.append(("event", encode("event", event)))
+    if key_jmespath is not None:
+        parts.append(("key_jmespath", encode("key_jmespath", key_jmespath)))
+    if payload is not ABSENT:
+        parts.append(("payload", encode("payload", payload)))
+    if scope is not None:
+        parts.append(("scope", encode("scope", scope)))
+    if ttl is not None:
+        # Rather remembered too long than too short.
+        parts.append(("ttl_seconds", str(-(-_millis("ttl", ttl) // 1000))))
+    if lease is not None:
+        parts.append(("lease_ms", str(_millis("lease", lease))))
+    else:
+        deadline_ms = invocation.deadline_ms() if deadline_ms is None else deadline_ms
+    if deadline_ms is not None:
+        parts.append(("deadline_ms", encode("deadline_ms", deadline_ms)))
+    wait_ms = 0
+    if wait is not None:
+        wait_ms = _millis("wait", wait)
+        parts.append(("wait_ms", str(wait_ms)))
+    if detached:
+        parts.append(("detached", "true"))
+    request_id = request_id or invocation.request_id()
+    if request_id:
+        parts.append(("request_id", encode("request_id", request_id)))
+    parts.append(("client_token", encode("client_token", client_token or os.urandom(16).hex())))
+    return parts, wait_ms
+
+
+def outcome_of(path: str, answer: dict[str, Any]) -> Outcome:
+    try:
+        outcome = Outcome(answer)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ProblemError(200, "", f"the answer to {path} is not the sidecar's: {error!r}") from error
+    if outcome.status not in ("acquired", "completed", "failed", "in_progress"):
+        detail = f"the sidecar answered {path} with the status {outcome.status!r}, which this version does not know"
+        raise ProblemError(200, "", detail)
+    return outcome
+
+
+def fail_parts(token: str, error: BaseException | Failure | None, retry: bool) -> list[tuple[str, str]]:
+    """What a fail sends."""
+    parts = [("token", encode("token", token))]
+    if error is not None:
+        failure = error if isinstance(error, Failure) else Failure(type(error).__name__, _message(error))
+        told = {"type": _clean(failure.type, 256), "message": _clean(failure.message, 2048)}
+        parts.append(("error", encode("error", told)))
+    parts.append(("retry", "true" if retry else "false"))
+    return parts
+
+
+def json_object(parts: list[tuple[str, str]]) -> str:
+    return "{" + ",".join(f'"{name}":{text}' for name, text in parts) + "}"
+
+
 _default = Client()
 
 
@@ -283,7 +332,7 @@ def disabled() -> bool:
     return os.environ.get("IDEMPOTENCY_DISABLED", "").lower() == "true"
 
 
-def _granted() -> dict[str, Any]:
+def granted() -> dict[str, Any]:
     """Takes the place of an answer when no sidecar is called."""
     now = int(time.time() * 1000)
     return {"status": "acquired", "token": "disabled", "fence": now, "attempt": 1, "lease_expires_at": now + 15 * 60_000}
@@ -329,12 +378,16 @@ def _problem(port: int, path: str, answer: Answer, told: dict[str, Any]) -> Prob
     code, detail = told.get("code"), told.get("detail")
     if not isinstance(code, str) or not code:
         return ProblemError(answer.status, "", f"{path} on port {port} was answered with {answer.status}; is something else on that port?")
-    detail = detail if isinstance(detail, str) else ""
+    after = answer.headers.get("retry-after", "")
+    return named(answer.status, code, detail if isinstance(detail, str) else "", float(after) if after.isascii() and after.isdigit() else None)
+
+
+def named(status: int, code: str, detail: str, retry_after: float | None) -> ProblemError:
+    """A problem as the error that it is known by."""
     if code == "payload_mismatch":
-        return PayloadMismatchError(answer.status, code, detail)
+        return PayloadMismatchError(status, code, detail)
     if code == "claim_lost":
-        return ClaimLostError(answer.status, code, detail)
-    if answer.status == 503:
-        after = answer.headers.get("retry-after", "")
-        return UnavailableError(answer.status, code, detail, float(after) if after.isascii() and after.isdigit() else None)
-    return ProblemError(answer.status, code, detail)
+        return ClaimLostError(status, code, detail)
+    if status == 503:
+        return UnavailableError(status, code, detail, retry_after)
+    return ProblemError(status, code, detail)

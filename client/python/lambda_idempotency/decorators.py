@@ -52,10 +52,10 @@ def idempotent(handler: Callable[..., Any] | None = None, /, *, key: KeyOption =
     """
     if handler is not None and not callable(handler):
         raise TypeError(f"@idempotent takes its options by name: key={handler!r}")
-    made_by = _options(key, options)
+    made_by = request_maker(key, options)
 
     def decorate(fn: Callable[..., Any]) -> Callable[..., Any]:
-        _check(fn, "idempotent")
+        check(fn, "idempotent")
         names = _parameters(fn)
         first = 1 if names[:1] in _OBJECT else 0
 
@@ -93,10 +93,10 @@ def idempotent_function(function: Callable[..., Any] | None = None, /, *, key: K
     """
     if function is not None and not callable(function):
         raise TypeError(f"@idempotent_function takes its options by name: key={function!r}")
-    made_by = _options(key, options)
+    made_by = request_maker(key, options)
 
     def decorate(fn: Callable[..., Any]) -> Callable[..., Any]:
-        _check(fn, "idempotent_function")
+        check(fn, "idempotent_function")
         bind = None if callable(key) else _binder(fn, key)
 
         def request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -112,13 +112,15 @@ def idempotent_function(function: Callable[..., Any] | None = None, /, *, key: K
     return decorate if function is None else decorate(function)
 
 
-def _options(key: KeyOption, options: dict[str, Any]) -> Request:
+_OPTIONS = ("payload", "scope", "ttl", "wait", "lease", "final_errors", "client")
+
+
+def request_maker(key: KeyOption, options: dict[str, Any], known: tuple[str, ...] = _OPTIONS) -> Request:
     """Checks options, and returns what makes of a call's arguments the part of an acquire that they are for."""
     if key is not None and not isinstance(key, str) and not callable(key):
         raise TypeError(f"key is {key!r}; it takes a JMESPath expression or a function")
     if key == "":
         raise ValueError("key is empty; it takes a JMESPath expression or a function")
-    known = ("payload", "scope", "ttl", "wait", "lease", "final_errors", "client")
     for name in options:
         if name not in known:
             raise TypeError(f"there is no option {name!r}; there are key, {', '.join(known)}")
@@ -143,7 +145,7 @@ def _wrapper(fn: Callable[..., Any], request: Request, options: dict[str, Any], 
     client: Client = options.get("client") or default_client()
     final_errors: FinalErrors = options.get("final_errors", ())
 
-    if _flags(fn) & _COROUTINE:
+    if is_coroutine(fn):
         from . import aio
 
         async def run_async(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -182,7 +184,11 @@ def _flags(fn: Any) -> int:
     return code.co_flags if code else 0
 
 
-def _check(fn: Any, decorator: str) -> None:
+def is_coroutine(fn: Any) -> bool:
+    return bool(_flags(fn) & _COROUTINE)
+
+
+def check(fn: Any, decorator: str) -> None:
     if isinstance(fn, (staticmethod, classmethod)) or not callable(fn):
         raise TypeError(f"@{decorator} takes a function, not a {type(fn).__name__}; it goes below @staticmethod and @classmethod")
     if _flags(fn) & _GENERATORS:

@@ -34,9 +34,15 @@ def request_id() -> str | None:
 
 def deadline_ms() -> int | None:
     """When the invocation ends, in epoch milliseconds."""
+    left = remaining_s()
+    return None if left is None else int((time.time() + left) * 1000)
+
+
+def remaining_s() -> float | None:
+    """How many seconds the invocation has left."""
     remaining = getattr(_current.get(), "get_remaining_time_in_millis", None)
     left = remaining() if callable(remaining) else None
     # A context made for a test may give anything. A deadline that has passed is none.
     if isinstance(left, bool) or not isinstance(left, (int, float)) or not left > 0:
         return None
-    return int(time.time() * 1000 + left)
+    return left / 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def warn(message: str, *args: object) -> None:
+def warn(message: str, *args: object, error: BaseException | None = None) -> None:
     import logging  # Few programs warn, and those that log have imported it.
 
-    logging.getLogger("lambda_idempotency").warning(message, *args)
+    logging.getLogger("lambda_idempotency").warning(message, *args, exc_info=error)

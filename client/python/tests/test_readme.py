@@ -42,9 +42,17 @@ def test_the_wrappers(sidecar: Sidecar, capsys: pytest.CaptureFixture[str]) -> N
         names["pay"]({"id": 1, "amount": 11})
 
 
+def test_the_batch(sidecar: Sidecar, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = run(SNIPPETS[2])["handler"]
+    records = [{"messageId": f"m{i}", "body": f'{{"orderId": {i // 2}}}'} for i in range(4)]
+    for _ in range(2):
+        assert handler({"Records": records}, Context()) == {"batchItemFailures": []}
+    assert capsys.readouterr().out == "shipping 0\nshipping 1\n"
+
+
 def test_the_verbs(sidecar: Sidecar) -> None:
-    assert run(SNIPPETS[2])["outcome"].status == "acquired"
-    again = run(SNIPPETS[2])["outcome"]
+    assert run(SNIPPETS[3])["outcome"].status == "acquired"
+    again = run(SNIPPETS[3])["outcome"]
     assert (again.status, again.result) == ("completed", {"receipt": 9})
 
 

@@ -1,7 +1,7 @@
 // Checked by tsc, not run.
 import middy from '@middy/core';
-import type { Context, Handler, SQSEvent } from 'aws-lambda';
-import { ClaimLostError, FailedError, IdempotencyError, InProgressError, ProblemError, UnavailableError, claimOf, idempotency, idempotent, run, type Claim } from 'lambda-idempotency';
+import type { Context, Handler, SQSEvent, SQSHandler, SQSRecord } from 'aws-lambda';
+import { ClaimLostError, FailedError, IdempotencyError, InProgressError, ProblemError, UnavailableError, claimOf, idempotency, idempotent, idempotentBatch, run, type Claim } from 'lambda-idempotency';
 
 interface Job { JobId: string; ObjKey: string }
 interface Receipt { receipt: number }
@@ -38,6 +38,17 @@ idempotent(async (event: Job) => event.JobId, { ttl: 60 });
 idempotent(async (event: Job) => event.JobId, { key: ['JobId', 'ObjKey'] });
 // @ts-expect-error: the event has no such member
 idempotent(async (event: Job) => event.JobId, { key: (event) => event.Job });
+
+// Batches.
+export const batch: SQSHandler = idempotentBatch(async (record: SQSRecord, context: Context) => `${record.body} ${claimOf(context)?.fence}`, {
+  key: 'messageId', payload: (record) => record.body, ttlSeconds: 60, scope: 'jobs', finalErrors: [CardRefused],
+});
+export const bare: SQSHandler = idempotentBatch(async (record) => record.messageId.length);
+export const made = idempotentBatch(async (record: SQSRecord) => record.body, { key: (record) => [record.messageId, record.body] });
+// @ts-expect-error: the time to wait and the lease are not those of a batch
+idempotentBatch(async (record: SQSRecord) => record.body, { waitMs: 5 });
+// @ts-expect-error: no records of SQS
+idempotentBatch(async (record: Job) => record.JobId);
 
 // Any function.
 const sum: Promise<number> = run(['user-1', 'order-1'], (claim) => claim.attempt + claim.fence, { payload: { amount: 10 }, context });
