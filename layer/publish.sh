@@ -54,7 +54,7 @@ without() {
 
 command -v aws >/dev/null || without 'there is no AWS CLI (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html)'
 why=$(aws sts get-caller-identity --output text 2>&1 >/dev/null) ||
-	without "the AWS CLI has no credentials that AWS takes (aws configure, aws sso login, or AWS_PROFILE):$(printf %s "$why" | tr '\n' ' ')"
+	without "the AWS CLI has no credentials that AWS takes (aws configure, aws sso login, or AWS_PROFILE): $(printf %s "$why" | tr '\n' ' ' | sed 's/^ *//')"
 
 for architecture in $architectures; do
 	arn=$(publish env) || { say "the layer for $architecture was not published"; exit 1; }

@@ -1,6 +1,7 @@
 """An AWS Lambda handler that does each job once, with the lambda-idempotency layer.
 
-The client comes with the layer: copy this file and put your work into process().
+The client comes with the layer: copy this file and put your work into process(). A failed job stays failed, and a
+duplicate returns 200, as in the original sample; README.md names the one line that does otherwise.
 """
 
 from __future__ import annotations

@@ -141,6 +141,7 @@ func TestOutcomeExpires(t *testing.T) {
 	s.post("/acquire", `{"key":"a"}`).want("completed")
 	clock.Advance(time.Second)
 	s.get("/record?key=a").problem(404, httpapi.NotFound, "no record of this key")
+	s.get("/record?key=a").problem(404, httpapi.NotFound, "a key selected from an event is not found here")
 	s.post("/acquire", `{"key":"a"}`).want("acquired")
 }
 

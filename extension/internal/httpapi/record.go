@@ -42,7 +42,7 @@ func (a *api) record(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if rec == nil {
-		return problemf(NotFound, "there is no record of this key, or it has expired")
+		return problemf(NotFound, "there is no record of this key, or it has expired; one of a key selected from an event is not found here, for it is stored under its hash: docs/operating.md")
 	}
 	send(w, http.StatusOK, "application/json", shown(rec))
 	return nil
