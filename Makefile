@@ -110,8 +110,8 @@ size: build ## Print the size of the binary, its start-up time and its resident 
 	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 30x ./extension
 
 .PHONY: bench
-bench: size ## Measure, besides, what a call costs
-	go test -run '^$$' -bench . -benchmem ./extension/internal/canon ./extension/internal/httpapi
+bench: part-bench ## Measure what idempotency costs, beside everything else, and write docs/benchmarks.md (BENCH='-quick -only cold')
+	$(WITH_DYNAMODB) go run ./bench $(BENCH)
 
 .PHONY: bench-proxy
 bench-proxy: build ## Measure what the runtime proxy adds to an invocation
@@ -159,6 +159,19 @@ part-templates: part-nodejs
 .PHONY: part-java-client
 part-java-client: part-jdk
 	@client/java/build.sh parts
+
+.PHONY: part-bench
+part-bench: part-dynamodblocal part-java-client .cache/bench-python/.requirements .cache/bench-node/node_modules/.package-lock.json
+.cache/bench-python/.requirements: bench/drivers/python/requirements.txt
+	@extension/internal/testenv/parts.sh tools
+	python3 -m venv .cache/bench-python
+	.cache/bench-python/bin/python -m pip install -q --disable-pip-version-check -r $<
+	cp $< $@
+.cache/bench-node/node_modules/.package-lock.json: bench/drivers/node/package.json bench/drivers/node/package-lock.json | part-nodejs
+	@mkdir -p .cache/bench-node
+	cp bench/drivers/node/package.json bench/drivers/node/package-lock.json bench/drivers/node/.npmrc .cache/bench-node/
+	cd .cache/bench-node && $(WITH_NODE) npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # For targets that go on without a missing part and let the tests say what they skipped; with CI=true it has to be there.
 .PHONY: try-test-parts
