@@ -27,7 +27,7 @@ build: ## Build bin/lambda-idempotency for this machine
 
 .PHONY: opt
 opt: part-java-client ## Build dist/opt/, the folder to mount as /opt (ARCH=arm64 for the other architecture)
-	@go run ./layer/build -version $(VERSION) -arch $(or $(ARCH),$(shell uname -m | sed 's/aarch64/arm64/')) -out .cache/layer -opt dist/opt
+	@umask 022 && go run ./layer/build -version $(VERSION) -arch $(or $(ARCH),$(shell uname -m | sed 's/aarch64/arm64/')) -out .cache/layer -opt dist/opt
 
 .PHONY: layer
 layer: part-java-client ## Build dist/lambda-idempotency-layer-{x86_64,arm64}.zip and their checksums

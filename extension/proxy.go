@@ -97,7 +97,7 @@ func keyOf(text string, selected *selection.Selection, keys idempotency.Keys, lo
 		if len(event) > bigEvent {
 			_ = alone()
 		}
-		value, err := canon.Parse(event)
+		value, err := canon.ParseEvent(event)
 		if err != nil {
 			return idempotency.Key{}, fmt.Errorf("the event has no exact meaning as JSON: %w", err)
 		}

@@ -22,6 +22,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
@@ -36,8 +39,14 @@ type Handler = func(context.Context, json.RawMessage) (json.RawMessage, error)
 // what the key is selected from, with KeyJMESPath or whole. What differs from one
 // event to the next, such as the payload, perEvent sets.
 //
+// A handler that returns an io.Reader, which Lambda streams, cannot be wrapped: its
+// response would not be stored. Wrap panics.
+//
 // Errors: those of client.DoWith, or that the event is not an E.
 func Wrap[E, R any](handle func(context.Context, E) (R, error), request client.AcquireRequest, perEvent ...func(E, *client.AcquireRequest)) Handler {
+	if result := reflect.TypeFor[R](); result.Implements(reflect.TypeFor[io.Reader]()) {
+		panic(fmt.Sprintf("lambdahandler: a handler that returns %v streams its response, which cannot be stored; put client.Do around the part of it that must not be done twice", result))
+	}
 	c := client.New()
 	return func(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
 		var event E

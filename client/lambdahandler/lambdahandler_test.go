@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -152,4 +153,14 @@ func TestOutsideLambda(t *testing.T) {
 	if ctx := lambdahandler.WithRequestID(t.Context()); ctx != t.Context() {
 		t.Errorf("%v", ctx)
 	}
+}
+
+// What Lambda would stream has no JSON, and {} would go out in its place.
+func TestStreamingHandlersAreRefused(t *testing.T) {
+	defer func() {
+		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "*strings.Reader") {
+			t.Errorf("Wrap panicked with %v", v)
+		}
+	}()
+	lambdahandler.Wrap(func(context.Context, json.RawMessage) (*strings.Reader, error) { return nil, nil }, client.AcquireRequest{}) //nolint:nilnil // It is not run.
 }

@@ -53,13 +53,14 @@ function isPlain(value) {
 // The JSON text of a result, as Lambda would answer it.
 function resultJSON(value) {
   if (value === undefined) return 'null';
-  if (isStream(value)) throw new NotJSONError('the result is a stream');
-  if (isStream(value?.body)) throw new NotJSONError("the result's body is a stream");
   let text;
   try {
+    if (isStream(value)) throw new NotJSONError('the result is a stream');
+    if (isStream(value?.body)) throw new NotJSONError("the result's body is a stream"); // A getter may throw here, too.
     text = JSON.stringify(value);
   } catch (cause) {
-    throw new NotJSONError(`the result is no JSON: ${cause.message}`, { cause });
+    if (cause instanceof NotJSONError) throw cause;
+    throw new NotJSONError(`the result is no JSON: ${cause?.message}`, { cause });
   }
   if (text === undefined) throw new NotJSONError(`the result is a ${typeof value}, which JSON cannot express`);
   return text;

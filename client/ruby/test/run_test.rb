@@ -72,6 +72,18 @@ class RunTest < ClientTest
     assert_equal [{ "token" => "t1" }], @server.requests[1..].map(&:body)
   end
 
+  def test_a_result_whose_to_json_fails_ends_the_claim_all_the_same
+    deep = []
+    199.times { deep = [deep] }
+    [Class.new { def to_json(*) = raise(NoMethodError, "of nil") }.new, deep].each do |result|
+      script(acquired, completed)
+      LambdaIdempotency.client = nil
+      assert_raises(LambdaIdempotency::ResultError) { LambdaIdempotency.run("k") { result } }
+      assert_equal [{ "token" => "t1" }], @server.requests[1..].map(&:body)
+      @server.stop
+    end
+  end
+
   def test_a_result_that_is_too_large_is_left_out
     too_large = { "status" => 413, "body" => { "type" => "about:blank", "title" => "", "status" => 413, "code" => "too_large", "detail" => "" } }
     script(acquired, too_large, completed)

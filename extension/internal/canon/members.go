@@ -41,7 +41,7 @@ func splitObject(data []byte) ([]Member, *SyntaxError) {
 		if err != nil {
 			return nil, err
 		}
-		name, err := unquote(data[i:nameEnd], i)
+		name, err := unquote(data[i:nameEnd], i, false)
 		if err != nil {
 			return nil, err
 		}

@@ -78,11 +78,24 @@ func Parse(data []byte) (Value, error) {
 	return v, nil
 }
 
+// ParseEvent is Parse for an event that was not written for this program: half a
+// character that its sender cut off, an escape of a lone surrogate, is kept. The
+// key that is selected from it hashes it as it is.
+func ParseEvent(data []byte) (Value, error) {
+	p := parser{data: data, text: string(data), limit: MaxValues, loose: true}
+	v, err := p.parse()
+	if err != nil {
+		return Value{}, err
+	}
+	return v, nil
+}
+
 type parser struct {
 	data   []byte
 	text   string // the same; strings and numbers of the tree are cut out of it
 	limit  int    // of values
 	values int    // so far
+	loose  bool   // lone surrogates are kept
 
 	// How many members each list and object has, in the order in which they
 	// open, so that each is made at its size at once. After a fault in the text,
@@ -221,7 +234,7 @@ func (p *parser) str(i int) (string, int, *SyntaxError) {
 	if plain {
 		return p.text[i+1 : end-1], end, nil
 	}
-	s, err := unquote(p.data[i:end], i)
+	s, err := unquote(p.data[i:end], i, p.loose)
 	return s, end, err
 }
 

@@ -17,7 +17,7 @@ func Unquote(raw []byte) (string, error) {
 	if end != len(raw) {
 		return "", syntaxError(end, "unexpected data after the JSON string")
 	}
-	s, err := unquote(raw, 0)
+	s, err := unquote(raw, 0, false)
 	if err != nil {
 		return "", err
 	}
@@ -25,8 +25,9 @@ func Unquote(raw []byte) (string, error) {
 }
 
 // unquote decodes a string that scanString has accepted. base is the offset of
-// raw in the whole text, for errors.
-func unquote(raw []byte, base int) (string, *SyntaxError) {
+// raw in the whole text, for errors. With loose, a lone surrogate is kept as the
+// three bytes that UTF-8 would have for it, so that no two strings become one.
+func unquote(raw []byte, base int, loose bool) (string, *SyntaxError) {
 	var out strings.Builder
 	out.Grow(len(raw) - 2)
 	for i := 1; i < len(raw)-1; {
@@ -48,6 +49,12 @@ func unquote(raw []byte, base int) (string, *SyntaxError) {
 			out.WriteByte('\t')
 		case 'u':
 			r, size := hexEscape(raw[i:])
+			if r < 0 && loose {
+				u := hexUnit(raw[i:])
+				out.Write([]byte{byte(0xe0 | u>>12), byte(0x80 | u>>6&0x3f), byte(0x80 | u&0x3f)})
+				i += 6
+				continue
+			}
 			if r < 0 {
 				return "", syntaxError(base+i, "escape of a lone surrogate, which is no character")
 			}

@@ -154,10 +154,10 @@ func (p *Proxy) claimBatch(ctx context.Context, inv *invocation, event []byte, b
 			r.key, firsts[key] = key, r
 		}
 	}
-	forEach(b.turns(p.CountsAttempts), func(turn []*record) {
+	together(p, b.turns(p.CountsAttempts), func(turn []*record, store *idempotency.Batch) {
 		for _, r := range turn {
 			if r.key != (idempotency.Key{}) && r.fate == run {
-				p.claimRecord(ctx, inv, r)
+				p.claimRecord(ctx, inv, r, store)
 			}
 			if r.fate == heldBack {
 				return // keepOrder holds back the others.
@@ -193,8 +193,10 @@ func (b *batch) turns(inOrder bool) [][]*record {
 	return turns
 }
 
-func (p *Proxy) claimRecord(ctx context.Context, inv *invocation, r *record) {
-	out, err := p.Claims.Acquire(ctx, p.ask(inv, r.key))
+func (p *Proxy) claimRecord(ctx context.Context, inv *invocation, r *record, store *idempotency.Batch) {
+	ask := p.ask(inv, r.key)
+	ask.Batch = store
+	out, err := p.Claims.Acquire(ctx, ask)
 	switch {
 	case err != nil:
 		p.Log.Warn("a record could not be claimed, and is reported as failed", "request_id", inv.id, "record", r.id, "error", err)
@@ -230,9 +232,9 @@ func (p *Proxy) keepOrder(b *batch) {
 			stopped[r.group] = true
 		}
 	}
-	forEach(givenUp, func(r *record) {
+	together(p, givenUp, func(r *record, store *idempotency.Batch) {
 		failure := idempotency.Failure{Type: "Idempotency.HeldBack", Message: "a record before it is in progress elsewhere"}
-		_, err := p.Claims.Fail(context.Background(), idempotency.FailRequest{Token: r.token, Error: &failure, Retry: true})
+		_, err := p.Claims.Fail(context.Background(), idempotency.FailRequest{Token: r.token, Error: &failure, Retry: true, Batch: store})
 		p.ended(r.id, err)
 		r.token = ""
 	})
@@ -262,15 +264,15 @@ func (b *batch) raw(records []*record) []byte {
 func (p *Proxy) completeBatch(inv *invocation, response []byte) []byte {
 	failed, ok := failures(response, inv.batch)
 	again := inv.batch.again(failed)
-	forEach(inv.batch.with(run), func(r *record) {
+	together(p, inv.batch.with(run), func(r *record, store *idempotency.Batch) {
 		switch {
 		case r.token == "":
 		case failed[r.id]:
-			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported the record as failed"}, !p.FailOnError)
+			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported the record as failed"}, !p.FailOnError, store)
 		case again[r]:
-			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported a record before it as failed"}, true)
+			p.failRecord(r, idempotency.Failure{Type: "Function.BatchItemFailure", Message: "the handler reported a record before it as failed"}, true, store)
 		default:
-			_, err := p.Claims.Complete(context.Background(), idempotency.CompleteRequest{Token: r.token, Result: []byte("null")})
+			_, err := p.Claims.Complete(context.Background(), idempotency.CompleteRequest{Token: r.token, Result: []byte("null"), Batch: store})
 			p.ended(r.id, err)
 		}
 	})
@@ -295,15 +297,15 @@ func (b *batch) again(failed map[string]bool) map[*record]bool {
 }
 
 func (p *Proxy) failBatch(inv *invocation, failure idempotency.Failure, retry bool) {
-	forEach(inv.batch.with(run), func(r *record) {
+	together(p, inv.batch.with(run), func(r *record, store *idempotency.Batch) {
 		if r.token != "" {
-			p.failRecord(r, failure, retry)
+			p.failRecord(r, failure, retry, store)
 		}
 	})
 }
 
-func (p *Proxy) failRecord(r *record, failure idempotency.Failure, retry bool) {
-	_, err := p.Claims.Fail(context.Background(), idempotency.FailRequest{Token: r.token, Error: &failure, Retry: retry})
+func (p *Proxy) failRecord(r *record, failure idempotency.Failure, retry bool, store *idempotency.Batch) {
+	_, err := p.Claims.Fail(context.Background(), idempotency.FailRequest{Token: r.token, Error: &failure, Retry: retry, Batch: store})
 	p.ended(r.id, err)
 }
 
@@ -323,6 +325,11 @@ func failures(response []byte, b *batch) (failed map[string]bool, ok bool) {
 		return failed, false
 	}
 	report, has := members(response)[reportMember]
+	if len(bytes.TrimSpace(response)) > 0 && !json.Valid(response) {
+		// Lambda takes it for a failure of all, and a report of all says the same.
+		all()
+		return failed, true
+	}
 	if !has {
 		return failed, true
 	}
@@ -379,16 +386,14 @@ func (b *batch) report(response []byte, failed map[string]bool) []byte {
 	return text
 }
 
-// forEach calls f for each, for some at once.
-func forEach[T any](list []T, f func(T)) {
+// together calls f for each. What they ask of the store they ask together: a few
+// are there at once, and all have no longer than one has alone, so that a store
+// that hangs does not take the invocation's time once for every few.
+func together[T any](p *Proxy, list []T, f func(T, *idempotency.Batch)) {
+	store := &idempotency.Batch{Begun: p.Now(), Slots: make(chan struct{}, parallel)}
 	var group sync.WaitGroup
-	turns := make(chan struct{}, parallel)
 	for _, r := range list {
-		turns <- struct{}{}
-		group.Go(func() {
-			defer func() { <-turns }()
-			f(r)
-		})
+		group.Go(func() { f(r, store) })
 	}
 	group.Wait()
 }

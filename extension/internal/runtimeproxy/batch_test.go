@@ -262,6 +262,22 @@ func TestBatchReportsThatFailAll(t *testing.T) {
 	}
 }
 
+// What is no JSON, such as a report that was cut off, fails all, too.
+func TestBatchResponseThatIsNoJSON(t *testing.T) {
+	for _, response := range []string{`{"batchItemFailures":[{"itemIdentifier":"a"}`, "done"} {
+		s := newBatches(t)
+		if got := s.batch("r1", queue("a", "b"), []string{"a", "b"}, response); got != response {
+			t.Errorf("%s: Lambda was told %s", response, got)
+		}
+		s.is("free", "a", "b")
+		s.elsewhere("c")
+		if got := s.batch("r2", queue("a", "b", "c"), []string{"a", "b"}, response); !slices.Equal(reported(t, got), []string{"a", "b", "c"}) {
+			t.Errorf("%s: Lambda was told %s", response, got)
+		}
+		s.is("free", "a", "b")
+	}
+}
+
 func TestBatchHandlerFails(t *testing.T) {
 	for onError, want := range map[bool]string{false: "free", true: "failed"} {
 		s := newBatches(t, func(o *runtimeproxy.Options) { o.FailOnError = onError })

@@ -14,7 +14,9 @@ module LambdaIdempotency
     def self.generate(value, what)
       check(value, what, 0)
       JSON.generate(value, max_nesting: MAX_DEPTH)
-    rescue JSON::GeneratorError, EncodingError => error
+    rescue TypeError
+      raise
+    rescue StandardError => error # a to_json of the function's own may raise anything
       raise TypeError, "#{what} is not JSON: #{error.message}"
     end
 
