@@ -40,7 +40,7 @@ func load() string {
 
 // busy says what to make of figures that were taken beside other work.
 func (m machine) busy() string {
-	if before, err := strconv.ParseFloat(m.loadBefore, 64); err != nil || before < float64(m.cores)/2 {
+	if before, err := strconv.ParseFloat(m.loadBefore, 64); err != nil || before < float64(m.cores) {
 		return ""
 	}
 	return " **The machine was busy with other work:** what fresh processes take is several times too large, and so is each p99."

@@ -85,7 +85,7 @@ func TestDocumentHasThePlace(t *testing.T) {
 }
 
 func TestBusy(t *testing.T) {
-	for load, want := range map[string]bool{"0.90": false, "1.10": true, "13.75": true, "unknown": false} {
+	for load, want := range map[string]bool{"0.90": false, "1.90": false, "2.10": true, "13.75": true, "unknown": false} {
 		if got := (machine{cores: 2, loadBefore: load}).busy(); (got != "") != want {
 			t.Errorf("a load of %s on 2 cores: %q", load, got)
 		}
