@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/machine"
 )
 
 // plan is how much is measured.
@@ -161,7 +163,7 @@ func run(ctx context.Context, args []string) error {
 	if *less {
 		p = quick()
 	}
-	begun, m := time.Now(), thisMachine()
+	begun, m := time.Now(), machine.This()
 	w, err := open(ctx, p)
 	if err != nil {
 		return err
@@ -186,7 +188,7 @@ func run(ctx context.Context, args []string) error {
 	if chosen == nil {
 		targetSection(found, &body)
 	}
-	m.loadAfter = load()
+	m.LoadAfter = machine.Load()
 	doc := document{plots: body.plots}
 	doc.introduce(m, versions, time.Since(begun), *less, chosen)
 	doc.WriteString(body.String())

@@ -58,7 +58,7 @@ type profile struct {
 }
 
 func (w *world) measureProfile(ctx context.Context) (*profile, error) {
-	added, overlay, program := w.temp("profiling.go"), w.temp("overlay.json"), w.temp("profiled")
+	added, overlay := w.temp("profiling.go"), w.temp("overlay.json")
 	list, err := json.Marshal(map[string]map[string]string{"Replace": {w.path("extension", "profiling_for_bench.go"): added}})
 	if err != nil {
 		return nil, err
@@ -68,7 +68,8 @@ func (w *world) measureProfile(ctx context.Context) (*profile, error) {
 			return nil, err
 		}
 	}
-	if _, err := quietly(ctx, "go", "build", "-trimpath", "-overlay", overlay, "-o", program, "./extension"); err != nil {
+	program, err := sidecar.Build(ctx, w.temp("profiled"), "-overlay", overlay)
+	if err != nil {
 		return nil, err
 	}
 	out := w.temp("cpu.pprof")

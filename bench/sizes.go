@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/lambda-idempotency/lambda-idempotency/bench/linked"
+	"github.com/lambda-idempotency/lambda-idempotency/bench/sidecar"
 	"github.com/lambda-idempotency/lambda-idempotency/bench/spread"
 )
 
@@ -54,11 +55,9 @@ func (w *world) measureSize(ctx context.Context) (*sizes, error) {
 		return nil, err
 	}
 	found.binary = info.Size()
-	whole := w.temp("with-symbols")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", whole, "./extension")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the extension: %w: %s", err, out)
+	whole, err := sidecar.Build(ctx, w.temp("with-symbols"), "-ldflags=")
+	if err != nil {
+		return nil, err
 	}
 	modules, err := linked.Of(whole)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/sidecar"
 )
 
 // bench has what the measurements run: built from this checkout, in a folder of its own.
@@ -26,11 +28,8 @@ func build(ctx context.Context, root string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{root: root, dir: dir, sidecar: filepath.Join(dir, "lambda-idempotency")}
-	// As the layer's binary is built.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.sidecar, "./extension")
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if err := quietly(cmd); err != nil {
+	b := &bench{root: root, dir: dir}
+	if b.sidecar, err = sidecar.Build(ctx, dir); err != nil {
 		b.remove()
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/machine"
 )
 
 // document has the tables, between markers.
@@ -65,7 +67,7 @@ func run(ctx context.Context, args []string) error {
 	if s != nil {
 		defer s.close()
 	}
-	r := report{plan: p, machine: thisMachine(), storeMissing: why}
+	r := report{plan: p, machine: machine.This(), storeMissing: why}
 	for _, lang := range languages() {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), lang.name) {
 			continue
@@ -80,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 	if s != nil {
 		r.storeTook = s.median()
 	}
-	r.machine.loadAfter = load()
+	r.machine.LoadAfter = machine.Load()
 	if os.Getenv("UPDATE") == "" {
 		fmt.Print(r.markdown())
 		return nil

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/sidecar"
 )
 
 // row is what was found of one client.
@@ -54,7 +56,7 @@ func (b *bench) measure(ctx context.Context, lang language, p plan, s *store) (r
 	if err != nil {
 		return r, err
 	}
-	defer inMemory.stop()
+	defer inMemory.Stop()
 	if err := d.measureCold(ctx, &r, inMemory, p.processes); err != nil {
 		return r, err
 	}
@@ -72,7 +74,7 @@ func (b *bench) measure(ctx context.Context, lang language, p plan, s *store) (r
 	if err != nil {
 		return r, err
 	}
-	defer slow.stop()
+	defer slow.Stop()
 	if times, err = d.measureCalls(ctx, slow, min(warm, r.storeRounds/10), r.storeRounds); err != nil {
 		return r, err
 	}
@@ -82,9 +84,9 @@ func (b *bench) measure(ctx context.Context, lang language, p plan, s *store) (r
 }
 
 // ran runs the driver and decodes what it prints on standard output. It returns what it printed on standard error.
-func (d driver) ran(ctx context.Context, s *sidecar, answer any, args ...string) (printed string, err error) {
+func (d driver) ran(ctx context.Context, s *sidecar.Sidecar, answer any, args ...string) (printed string, err error) {
 	cmd := exec.CommandContext(ctx, d.command[0], append(d.command[1:], args...)...)
-	cmd.Env = append(append(environment(), "IDEMPOTENCY_PORT="+s.port), d.env...)
+	cmd.Env = append(append(environment(), "IDEMPOTENCY_PORT="+s.Port), d.env...)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
@@ -103,7 +105,7 @@ type coldStart struct {
 }
 
 // measureCold starts fresh processes, of each kind in turn, so that a slower moment of the machine is one of all kinds.
-func (d driver) measureCold(ctx context.Context, r *row, s *sidecar, processes int) error {
+func (d driver) measureCold(ctx context.Context, r *row, s *sidecar.Sidecar, processes int) error {
 	ons := []string{"bare"}
 	if r.language.preloads {
 		ons = append(ons, "lambda")
@@ -139,7 +141,7 @@ func (d driver) measureCold(ctx context.Context, r *row, s *sidecar, processes i
 var initialised = regexp.MustCompile(`(?m)^init github\.com/lambda-idempotency/lambda-idempotency/client\S* @\S+ ms, (\S+) ms clock`)
 
 // initialisation is how long Go says that the client's packages took. Those that have nothing to do it does not tell of.
-func (d driver) initialisation(ctx context.Context, s *sidecar) (time.Duration, error) {
+func (d driver) initialisation(ctx context.Context, s *sidecar.Sidecar) (time.Duration, error) {
 	d.env = append(d.env, "GODEBUG=inittrace=1")
 	var ignored coldStart
 	trace, err := d.ran(ctx, s, &ignored, "cold", "after", "bare")
@@ -167,9 +169,9 @@ type callTimes struct {
 	Duplicate []time.Duration `json:"duplicate"`
 }
 
-func (d driver) measureCalls(ctx context.Context, s *sidecar, warm, rounds int) (callTimes, error) {
+func (d driver) measureCalls(ctx context.Context, s *sidecar.Sidecar, warm, rounds int) (callTimes, error) {
 	var times callTimes
-	before, err := s.answered(ctx)
+	before, err := answered(ctx, s)
 	if err != nil {
 		return times, err
 	}
@@ -181,7 +183,7 @@ func (d driver) measureCalls(ctx context.Context, s *sidecar, warm, rounds int) 
 			len(times.Plain), len(times.First), len(times.Duplicate), rounds)
 	}
 	// Figures count only if the calls were what they are taken for.
-	after, err := s.answered(ctx)
+	after, err := answered(ctx, s)
 	if err != nil {
 		return times, err
 	}

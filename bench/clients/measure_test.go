@@ -60,7 +60,7 @@ func testMeasureCallsChecksTheDriver(t *testing.T, b *bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.stop()
+	defer s.Stop()
 	for script, want := range map[string]string{
 		`echo '{"plain": [1, 1], "first": [1], "duplicate": [1]}'`: "answered 0 acquires with acquired, not 1",
 		`echo '{"plain": [1], "first": [1], "duplicate": [1]}'`:    "told of 1 plain calls",
@@ -76,7 +76,7 @@ func testMeasureCallsChecksTheDriver(t *testing.T, b *bench) {
 
 func testStartTellsWhyASidecarEnded(t *testing.T, b *bench) {
 	if s, err := b.start(t.Context(), "IDEMPOTENCY_STORE=nowhere"); err == nil {
-		s.stop()
+		s.Stop()
 		t.Fatal("it started")
 	} else if !strings.Contains(err.Error(), "IDEMPOTENCY_STORE") {
 		t.Errorf("got %v", err)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/machine"
 )
 
 // The lines in the document between which the tables are.
@@ -16,7 +18,7 @@ const (
 
 type report struct {
 	plan         plan
-	machine      machine
+	machine      machine.Machine
 	rows         []row
 	storeMissing string
 	storeTook    time.Duration
@@ -24,7 +26,7 @@ type report struct {
 
 func (r report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s: %s.%s\n", time.Now().UTC().Format("2006-01-02"), r.machine, r.machine.busy())
+	fmt.Fprintf(&b, "Measured on %s: %s.%s\n", time.Now().UTC().Format("2006-01-02"), r.machine, r.busy())
 
 	b.WriteString("\n| Client | Handler's lines before | after | Load, bare | Load, in Lambda's runtime | First call |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, row := range r.rows {
@@ -68,6 +70,14 @@ func (r report) markdown() string {
 	}
 	b.WriteString(strings.Join(versions, ", ") + ".\n")
 	return b.String()
+}
+
+// busy says what to make of figures that were taken beside other work.
+func (r report) busy() string {
+	if !r.machine.Busy() {
+		return ""
+	}
+	return " **The machine was busy with other work:** what fresh processes take is several times too large, and so is each p99."
 }
 
 func (r report) measured() []row {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/machine"
 )
 
 func TestReport(t *testing.T) {
@@ -84,10 +86,11 @@ func TestDocumentHasThePlace(t *testing.T) {
 	}
 }
 
-func TestBusy(t *testing.T) {
-	for load, want := range map[string]bool{"0.90": false, "1.90": false, "2.10": true, "13.75": true, "unknown": false} {
-		if got := (machine{cores: 2, loadBefore: load}).busy(); (got != "") != want {
-			t.Errorf("a load of %s on 2 cores: %q", load, got)
+func TestReportTellsOfABusyMachine(t *testing.T) {
+	for load, want := range map[string]bool{"0.90": false, "2.10": true} {
+		r := report{machine: machine.Machine{Cores: 2, LoadBefore: load}}
+		if got := strings.Contains(r.markdown(), "The machine was busy"); got != want {
+			t.Errorf("a load of %s on 2 cores: told %v, want %v", load, got, want)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (s *store) median() time.Duration {
 func (s *store) close() {
 	s.proxy.Close()
 	// A context of its own: the program's may have ended.
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	_, _ = s.client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &s.table})
 }

@@ -9,14 +9,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,13 +21,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/sidecar"
 )
 
 func main() {
 	n := flag.Int("n", 2000, "invocations of each kind; half of that with 100 KB, a twentieth with 5 MB")
 	extension := flag.String("extension", "bin/lambda-idempotency", "the built extension")
 	flag.Parse()
-	if err := run(os.Stdout, *extension, *n); err != nil {
+	if err := run(context.Background(), os.Stdout, *extension, *n); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-proxy:", err)
 		os.Exit(1)
 	}
@@ -38,14 +37,14 @@ func main() {
 
 const secret = "bench"
 
-func run(out io.Writer, extension string, n int) error {
+func run(ctx context.Context, out io.Writer, extension string, n int) error {
 	dir, err := os.MkdirTemp("", "bench-proxy-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	handler := filepath.Join(dir, "handler")
-	build := exec.CommandContext(context.Background(), "go", "build", "-tags", "lambda.norpc", "-o", handler, "./bench/proxy/handler")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-o", handler, "./bench/proxy/handler")
 	if printed, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, printed)
 	}
@@ -57,19 +56,24 @@ func run(out io.Writer, extension string, n int) error {
 	if err != nil {
 		return err
 	}
-	api, proxy := freePort(), freePort()
-	for _, c := range []struct {
-		program string
-		env     []string
-	}{
-		{extension, []string{
-			"AWS_LAMBDA_RUNTIME_API=" + proxied.addr, "AWS_LAMBDA_FUNCTION_NAME=bench", "AWS_SESSION_TOKEN=" + secret,
-			"IDEMPOTENCY_STORE=memory", "IDEMPOTENCY_KEY_JMESPATH=order", "IDEMPOTENCY_PORT=" + api, "IDEMPOTENCY_RUNTIME_PROXY_PORT=" + proxy,
-		}},
-		{handler, []string{"AWS_LAMBDA_RUNTIME_API=" + direct.addr}},
-		{handler, []string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:" + proxy}},
-	} {
-		end, err := start(c.program, c.env, proxy)
+	proxy, err := sidecar.FreePort(ctx)
+	if err != nil {
+		return err
+	}
+	// Once it answers, the proxy's port is open as well.
+	running, err := sidecar.Start(ctx, extension,
+		"AWS_LAMBDA_RUNTIME_API="+proxied.addr, "AWS_LAMBDA_FUNCTION_NAME=bench", "AWS_SESSION_TOKEN="+secret,
+		"IDEMPOTENCY_STORE=memory", "IDEMPOTENCY_KEY_JMESPATH=order", "IDEMPOTENCY_RUNTIME_PROXY_PORT="+proxy)
+	if err != nil {
+		return err
+	}
+	running.Secret = secret
+	defer func() {
+		running.Stop()
+		_, _ = io.WriteString(os.Stderr, running.Log())
+	}()
+	for _, api := range []string{direct.addr, "127.0.0.1:" + proxy} {
+		end, err := start(ctx, handler, api)
 		if err != nil {
 			return err
 		}
@@ -79,7 +83,7 @@ func run(out io.Writer, extension string, n int) error {
 	_, _ = fmt.Fprintf(out, "%d invocations of each kind in turn (half of that with 100 KB, a twentieth with 5 MB), store in memory; ms.\n\n", n)
 	_, _ = fmt.Fprintln(out, "| event and response | direct, p50 | p99 | through the proxy, p50 | p99 | added, p50 | of that the store |")
 	_, _ = fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- |")
-	b := &bench{direct: direct, proxied: proxied, metrics: "http://127.0.0.1:" + api + "/metrics"}
+	b := &bench{direct: direct, proxied: proxied, extension: running}
 	if _, err := b.pairs("warm-up", 100, min(n, 300), nil); err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func run(out io.Writer, extension string, n int) error {
 		n     int
 	}{{"100 bytes", 100, n}, {"10 KB", 10 << 10, n}, {"100 KB", 100 << 10, max(n/2, 10)}, {"5 MB", 5 << 20, max(n/20, 10)}}
 	for _, s := range sizes {
-		before, err := b.storeSeconds()
+		before, err := b.storeSeconds(ctx)
 		if err != nil {
 			return err
 		}
@@ -97,7 +101,7 @@ func run(out io.Writer, extension string, n int) error {
 		if err != nil {
 			return err
 		}
-		after, err := b.storeSeconds()
+		after, err := b.storeSeconds(ctx)
 		if err != nil {
 			return err
 		}
@@ -124,7 +128,7 @@ func run(out io.Writer, extension string, n int) error {
 
 type bench struct {
 	direct, proxied *lambda
-	metrics         string
+	extension       *sidecar.Sidecar
 	sent            int
 }
 
@@ -157,20 +161,14 @@ func (b *bench) pairs(name string, bytes, n int, key *string) (measured, error) 
 }
 
 // storeSeconds is how long the store took so far, in all.
-func (b *bench) storeSeconds() (float64, error) {
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, b.metrics, nil)
+func (b *bench) storeSeconds(ctx context.Context) (float64, error) {
+	text, err := b.extension.Get(ctx, "/metrics")
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("X-Idempotency-Auth", secret)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }()
 	sum, found := 0.0, false
-	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		if name, value, _ := strings.Cut(lines.Text(), " "); strings.HasPrefix(name, "idempotency_store_seconds_sum") {
+	for line := range strings.Lines(text) {
+		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(name, "idempotency_store_seconds_sum") {
 			seconds, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return 0, err
@@ -194,39 +192,15 @@ func ms(list []time.Duration, percent int) string { return millis(at(list, perce
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.3f", float64(d)/float64(time.Millisecond)) }
 
-// start runs a program until end is called. The extension is waited for: its
-// proxy's port has to be open before the function asks.
-func start(program string, env []string, proxy string) (end func(), err error) {
-	path, err := filepath.Abs(program)
-	if err != nil {
-		return nil, err
-	}
-	c := exec.CommandContext(context.Background(), path)
-	c.Env, c.Stdout, c.Stderr = env, os.Stderr, os.Stderr
+// start runs the function, which asks a Runtime API for its events, until end is called.
+func start(ctx context.Context, handler, api string) (end func(), err error) {
+	c := exec.CommandContext(ctx, handler)
+	c.Env, c.Stdout, c.Stderr = []string{"AWS_LAMBDA_RUNTIME_API=" + api}, os.Stderr, os.Stderr
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	end = func() {
+	return func() {
 		_ = c.Process.Kill()
 		_ = c.Wait()
-	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", "127.0.0.1:"+proxy)
-		if err == nil {
-			return end, conn.Close()
-		}
-		if time.Now().After(deadline) {
-			end()
-			return nil, fmt.Errorf("%s does not listen: %w", program, err)
-		}
-	}
-}
-
-func freePort() string {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "0"
-	}
-	defer func() { _ = l.Close() }()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	}, nil
 }

@@ -14,10 +14,14 @@ import (
 	"time"
 )
 
-// Build makes the program as the layer has it, in a folder, and returns its path.
-func Build(ctx context.Context, folder string) (string, error) {
+const extension = "github.com/lambda-idempotency/lambda-idempotency/extension"
+
+// Build makes the program as the layer has it, in a folder, and returns its path. It builds from any folder of the
+// repository. Further flags are go build's and override these: "-ldflags=" keeps the symbols.
+func Build(ctx context.Context, folder string, flags ...string) (string, error) {
 	path := filepath.Join(folder, "lambda-idempotency")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./extension")
+	args := append([]string{"build", "-tags", "nethttpomithttp2", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, extension)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the extension: %w: %s", err, out)
@@ -27,7 +31,8 @@ func Build(ctx context.Context, folder string) (string, error) {
 
 // Sidecar is a running one.
 type Sidecar struct {
-	Port string
+	Port   string
+	Secret string // that Get proves itself with, if any
 
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -39,7 +44,7 @@ const patience = 30 * time.Second
 
 // Start starts it on a free port and waits until its store answers.
 func Start(ctx context.Context, path string, env ...string) (*Sidecar, error) {
-	port, err := freePort(ctx)
+	port, err := FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +59,7 @@ func Start(ctx context.Context, path string, env ...string) (*Sidecar, error) {
 		close(s.exited)
 	}()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		if err = s.healthy(ctx); err == nil {
+		if _, err = s.Get(ctx, "/health"); err == nil {
 			return s, nil
 		}
 		select {
@@ -84,24 +89,32 @@ func (s *Sidecar) Stop() {
 	<-s.exited
 }
 
-func (s *Sidecar) healthy(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/health", http.NoBody)
+// Log is what it printed. It is whole once the sidecar has been stopped, and must not be asked for before.
+func (s *Sidecar) Log() string { return s.log.String() }
+
+// Get is what it answers, if that is a success.
+func (s *Sidecar) Get(ctx context.Context, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+path, http.NoBody)
 	if err != nil {
-		return err
+		return "", err
+	}
+	if s.Secret != "" {
+		req.Header.Set("X-Idempotency-Auth", s.Secret)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("/health was answered with %d: %s", res.StatusCode, text)
+		err = fmt.Errorf("%s was answered with %d: %s", path, res.StatusCode, text)
 	}
-	return err
+	return string(text), err
 }
 
-func freePort(ctx context.Context) (string, error) {
+// FreePort is one of loopback that nobody listens on.
+func FreePort(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

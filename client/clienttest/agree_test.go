@@ -337,14 +337,14 @@ func members(t *testing.T, text []byte) (m map[string]json.RawMessage) {
 	return m
 }
 
-// built builds the sidecar once for all tests.
+// built builds the sidecar, as it ships, once for all tests.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "clienttest-")
 	if err != nil {
 		return "", err
 	}
 	binary := filepath.Join(dir, "lambda-idempotency")
-	cmd := exec.Command("go", "build", "-o", binary, "../../extension")
+	cmd := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", binary, "../../extension")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)

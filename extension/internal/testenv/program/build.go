@@ -18,7 +18,7 @@ const (
 // Build makes the program as it ships, in the folder, and returns its path. It builds from any folder of the repository.
 func Build(ctx context.Context, folder string, flags ...string) (string, error) {
 	path := filepath.Join(folder, "lambda-idempotency")
-	args := append([]string{"build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags", "-s -w -X main.version=" + Version, "-o", path}, flags...)
+	args := append([]string{"build", "-tags", "nethttpomithttp2", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=" + Version, "-o", path}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, source)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

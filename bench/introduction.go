@@ -6,50 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/lambda-idempotency/lambda-idempotency/bench/machine"
 )
-
-// machine is what the figures depend on.
-type machine struct {
-	cpu                   string
-	cores                 int
-	memory                string
-	system                string
-	loadBefore, loadAfter string
-}
-
-func thisMachine() machine {
-	// Linux alone has these files.
-	cpu := valueIn("/proc/cpuinfo", "model name")
-	if cpu == "" {
-		cpu = "a processor without a name"
-	}
-	return machine{cpu: cpu, cores: runtime.NumCPU(), memory: valueIn("/proc/meminfo", "MemTotal"), system: runtime.GOOS + "/" + runtime.GOARCH, loadBefore: load()}
-}
-
-func valueIn(file, name string) string {
-	text, _ := os.ReadFile(file)
-	for line := range strings.Lines(string(text)) {
-		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-// load is how many processes wanted to run, on average over the last minute.
-func load() string {
-	text, _ := os.ReadFile("/proc/loadavg")
-	one, _, _ := strings.Cut(string(text), " ")
-	if one == "" {
-		return "unknown"
-	}
-	return one
-}
 
 // versions are those of all that was measured.
 func (w *world) versions(ctx context.Context) (string, error) {
@@ -82,7 +45,7 @@ func (w *world) versions(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s; %s with %s; %s with aws-sdk-go-v2 %s.", found[0], found[1], strings.Join(packages, ", "), strings.Replace(found[2], "go", "Go ", 1), aws.SDKVersion), nil
 }
 
-func (d *document) introduce(m machine, versions string, took time.Duration, quick bool, only []string) {
+func (d *document) introduce(m machine.Machine, versions string, took time.Duration, quick bool, only []string) {
 	d.WriteString("# What idempotency costs\n")
 	d.text("Written by `make bench`, which measures everything side by side, in one run, on one DynamoDB Local: this sidecar, Powertools for AWS Lambda\n" +
 		"in Python and TypeScript with DynamoDB, and handlers that call DynamoDB or nothing.")
@@ -94,8 +57,8 @@ func (d *document) introduce(m machine, versions string, took time.Duration, qui
 	if only != nil {
 		command = "go run ./bench -only " + strings.Join(only, ",")
 	}
-	d.text(fmt.Sprintf("- %s, by `%s`, in %v.\n- %s, %d cores, memory %s, %s; load average %s before and %s after.\n- %s",
-		time.Now().UTC().Format("2006-01-02"), command, took.Round(time.Second), m.cpu, m.cores, m.memory, m.system, m.loadBefore, m.loadAfter, versions))
+	d.text(fmt.Sprintf("- %s, by `%s`, in %v.\n- %v.\n- %s",
+		time.Now().UTC().Format("2006-01-02"), command, took.Round(time.Second), m, versions))
 	d.text("To repeat it: Go 1.26, Python 3.10 or later, make, and on a machine that does nothing else `make bench`. Single parts: `make part-bench`, then\n" +
 		"`go run ./extension/internal/testenv/dynamodblocal/cmd -- go run ./bench -only invocation` (or `cold`, `sqs`, `throughput`, `profile`, `cost`, `size`). Absolute times are\n" +
 		"this machine's, and a real DynamoDB adds its distance and TLS; the ratios are what carries over. Nothing here was measured in Lambda itself.")
