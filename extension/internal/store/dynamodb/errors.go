@@ -7,14 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http/httptrace"
-	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
@@ -24,27 +21,22 @@ import (
 // the pause between two of them, the SDK tells of the deadline alone, and the
 // caller could not tell throttling from silence.
 type attempts struct {
-	mu   sync.Mutex
 	last error
 	// connected: an attempt had a connection.
-	connected bool
+	connected atomic.Bool
 	// endpoint: the credentials come from a container's endpoint.
 	endpoint bool
 }
 
-type attemptsKey struct{}
-
-func withAttempts(ctx context.Context) (context.Context, *attempts) {
-	a := new(attempts)
-	return context.WithValue(ctx, attemptsKey{}, a), a
-}
-
 func (a *attempts) note(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err != nil && (a.last == nil || undialled(err) || !errors.Is(err, context.DeadlineExceeded)) {
+	if a.last == nil || undialled(err) || !errors.Is(err, context.DeadlineExceeded) {
 		a.last = err
 	}
+}
+
+// trace makes a context that has an attempt's connection noted.
+func (a *attempts) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.connected.Store(true) }})
 }
 
 // undialled tells whether no connection could be made. Where it is for the dial's
@@ -54,41 +46,6 @@ func undialled(err error) bool {
 	return errors.As(err, &dial) && dial.Op == "dial"
 }
 
-func (a *attempts) gotConn(httptrace.GotConnInfo) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.connected = true
-}
-
-// expiredToken is what DynamoDB answers to credentials past their time.
-const expiredToken = "ExpiredTokenException"
-
-// noteAttempts puts the note within the SDK's retry loop. Fetched credentials
-// that DynamoDB calls expired are fetched anew, whatever this host's clock says
-// of them: they may have been revoked, or the clock be slow.
-func noteAttempts(stack *middleware.Stack, fetched *aws.CredentialsCache) error {
-	endpoint := fetched != nil && slices.Contains(fetched.ProviderSources(), aws.CredentialSourceHTTP)
-	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("NoteAttempts",
-		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-			a, noted := ctx.Value(attemptsKey{}).(*attempts)
-			if noted {
-				a.mu.Lock()
-				a.endpoint = endpoint
-				a.mu.Unlock()
-				ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: a.gotConn})
-			}
-			out, meta, err := next.HandleFinalize(ctx, in)
-			if noted {
-				a.note(err)
-			}
-			var api smithy.APIError
-			if fetched != nil && errors.As(err, &api) && api.ErrorCode() == expiredToken {
-				fetched.Invalidate()
-			}
-			return out, meta, err
-		}), "Retry", middleware.After)
-}
-
 // unusable is the error of a client that could not be made.
 func (s *Store) unusable(op string, err error) error {
 	return &idempotency.StoreError{Op: op, Detail: fmt.Sprintf("the AWS settings of this environment cannot be used (%v); see the AWS_* variables", err), Err: err}
@@ -96,17 +53,15 @@ func (s *Store) unusable(op string, err error) error {
 
 // failed makes an error of the SDK one that tells the caller what is wrong and
 // the mend. Codes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-func (s *Store) failed(op string, last *attempts, err error) error {
-	last.mu.Lock()
-	defer last.mu.Unlock()
+func (s *Store) failed(op string, met *attempts, err error) error {
 	cause := err
-	if last.last != nil {
-		cause = last.last
+	if met.last != nil {
+		cause = met.last
 	}
 	out := &idempotency.StoreError{Op: op, Err: err}
 	var api smithy.APIError
 	if !errors.As(cause, &api) {
-		out.Detail = unreached(last, cause)
+		out.Detail = unreached(met, cause)
 		return out
 	}
 	switch code := api.ErrorCode(); code {
@@ -128,14 +83,14 @@ func (s *Store) failed(op string, last *attempts, err error) error {
 }
 
 // unreached says what is wrong where no answer of DynamoDB tells.
-func unreached(last *attempts, cause error) string {
+func unreached(met *attempts, cause error) string {
 	const away = "DynamoDB cannot be reached; see the function's network (VPC endpoint or route to DynamoDB) and AWS_ENDPOINT_URL_DYNAMODB"
 	text := cause.Error()
 	switch {
 	// Without credentials the SDK asks the instance metadata service, whose answer,
 	// or silence, is not DynamoDB's.
 	case strings.Contains(text, "get credentials"), strings.Contains(text, "get identity"), strings.Contains(text, "no EC2 IMDS role found"):
-		if last.endpoint {
+		if met.endpoint {
 			return "the environment's own endpoint gives no AWS credentials; try again, or see AWS_CONTAINER_CREDENTIALS_FULL_URI"
 		}
 		return "there are no AWS credentials; in Lambda give the function a role, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -143,7 +98,7 @@ func unreached(last *attempts, cause error) string {
 		return "AWS_ENDPOINT_URL_DYNAMODB is not a URL; write it in full, as in http://127.0.0.1:8000"
 	case undialled(cause):
 		return away
-	case errors.Is(cause, context.DeadlineExceeded) && !last.connected:
+	case errors.Is(cause, context.DeadlineExceeded) && !met.connected.Load():
 		return "no connection to DynamoDB was made in time; try again, or see the function's network (VPC endpoint or route to DynamoDB)"
 	case errors.Is(cause, context.DeadlineExceeded):
 		return "DynamoDB did not answer in time; try again"

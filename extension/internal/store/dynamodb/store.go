@@ -4,23 +4,14 @@ package dynamodb
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/smithy-go/logging"
-	"github.com/aws/smithy-go/middleware"
 
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
@@ -30,28 +21,6 @@ import (
 func Actions() []string {
 	return []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 }
-
-// The waits of one attempt. An invocation has seconds, so an attempt on a dead
-// connection must end early enough for another one.
-const (
-	dialTimeout   = time.Second
-	tlsTimeout    = 2 * time.Second
-	answerTimeout = 2 * time.Second
-	// idleTimeout is judged by the wall clock when a connection is taken for
-	// use, so one that went stale while the sandbox was frozen is not used.
-	idleTimeout = 20 * time.Second
-	// credentialsTimeout bounds a call for credentials to a container's endpoint,
-	// which is this host. The SDK bounds it by nothing, not even by the call that
-	// needs them, and lets all later calls wait for the same answer.
-	credentialsTimeout = 2 * time.Second
-	// maxIdleConns is how many connections a burst of calls leaves open.
-	maxIdleConns = 64
-	// maxAttempts holds where AWS_MAX_ATTEMPTS does not say; the call's own
-	// deadline ends the attempts earlier.
-	maxAttempts  = 8
-	firstBackoff = 50 * time.Millisecond
-	maxBackoff   = time.Second
-)
 
 // Options are the settings of a store.
 type Options struct {
@@ -67,7 +36,7 @@ type Options struct {
 // first use, so that an extension can register before it.
 type Store struct {
 	opt    Options
-	client func() (*dynamodb.Client, error)
+	client func() (*client, error)
 }
 
 // New makes a store. It does not reach out.
@@ -75,100 +44,39 @@ func New(opt Options) *Store {
 	if opt.OnCapacity == nil {
 		opt.OnCapacity = func(string, float64) {}
 	}
-	return &Store{opt: opt, client: sync.OnceValues(func() (*dynamodb.Client, error) { return newClient(opt) })}
-}
-
-func newHTTPClient() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-		WithTransportOptions(func(t *http.Transport) {
-			t.TLSHandshakeTimeout = tlsTimeout
-			t.ResponseHeaderTimeout = answerTimeout
-			t.IdleConnTimeout = idleTimeout
-			t.MaxIdleConns = maxIdleConns
-			t.MaxIdleConnsPerHost = maxIdleConns
-		})
-}
-
-func newClient(opt Options) (*dynamodb.Client, error) {
-	cfg, err := config.LoadDefaultConfig(context.Background(), config.WithHTTPClient(newHTTPClient()),
-		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) {
-			o.HTTPClient = newHTTPClient().WithTimeout(credentialsTimeout)
-			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.Backoff = retry.BackoffDelayerFunc(backoff) })
-		}))
-	if err != nil {
-		return nil, err
-	}
-	fetched, _ := cfg.Credentials.(*aws.CredentialsCache)
-	if fetched != nil && slices.Contains(fetched.ProviderSources(), aws.CredentialSourceEnvVars) {
-		fetched = nil // They came with the environment: there are no others.
-	}
-	transport := opt.Transport
-	if made, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok && transport == nil {
-		transport = wary{made.GetTransport()} // With what the environment adds to it, as AWS_CA_BUNDLE.
-	}
-	cfg.HTTPClient = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if cfg.RetryMaxAttempts == 0 {
-		cfg.RetryMaxAttempts = maxAttempts
-	}
-	attempts := cfg.RetryMaxAttempts
-	cfg.Logger = logging.Nop{} // What it would say is told with the call's error.
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = attempts
-			o.Backoff = retry.BackoffDelayerFunc(backoff)
-			if fetched != nil {
-				o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{expiredToken: {}}})
-			}
-		})
-	}
-	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
-		// TLS guards the answer already; on a failed condition, the SDK would
-		// log a warning about the checksum of a body that it has read.
-		o.DisableValidateResponseChecksum = true
-		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error { return noteAttempts(stack, fetched) })
-	}), nil
-}
-
-// backoff is the pause before a retry: random up to a bound that
-// doubles, so that callers that failed together do not come back together. The
-// bound starts where AWS's own DynamoDB clients start, well within an invocation:
-// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html#Programming.Errors.RetryAndBackoff
-func backoff(attempt int, _ error) (time.Duration, error) {
-	bound := min(firstBackoff<<min(attempt, 10), maxBackoff)
-	return rand.N(bound), nil
+	return &Store{opt: opt, client: sync.OnceValues(func() (*client, error) { return newClient(opt) })}
 }
 
 // Ping implements idempotency.Store. It reads an item that no record has, which
 // needs the table, the permission to read it and fresh credentials.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.getItem(ctx, "ping", idempotency.Key{Partition: "#ping", Sort: "-"})
+	_, err := s.get(ctx, "ping", idempotency.Key{Partition: "#ping", Sort: "-"})
 	return err
 }
 
 // Get implements idempotency.Store.
 func (s *Store) Get(ctx context.Context, key idempotency.Key) (*idempotency.Record, error) {
-	it, err := s.getItem(ctx, "get", key)
+	it, err := s.get(ctx, "get", key)
 	if err != nil || it == nil {
 		return nil, err
 	}
 	return s.record(ctx, "get", it)
 }
 
-func (s *Store) getItem(ctx context.Context, op string, key idempotency.Key) (item, error) {
+func (s *Store) get(ctx context.Context, op string, key idempotency.Key) (item, error) {
 	client, err := s.client()
 	if err != nil {
 		return nil, s.unusable(op, err)
 	}
-	ctx, last := withAttempts(ctx)
-	out, err := client.GetItem(ctx, &dynamodb.GetItemInput{
+	var out dynamodb.GetItemOutput
+	met, err := client.call(ctx, getItem, &dynamodb.GetItemInput{
 		TableName:              &s.opt.Table,
 		Key:                    s.opt.Attributes.key(key),
 		ConsistentRead:         aws.Bool(true),
 		ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
-	})
+	}, &out)
 	if err != nil {
-		return nil, s.failed(op, last, err)
+		return nil, s.failed(op, met, err)
 	}
 	s.consumed(op, out.ConsumedCapacity)
 	return out.Item, nil
@@ -195,7 +103,7 @@ func (s *Store) record(ctx context.Context, op string, it item) (*idempotency.Re
 	if err != nil || reference == "" {
 		return rec, err
 	}
-	own, err := s.getItem(ctx, "get_result", ownKey(reference, rec.Key))
+	own, err := s.get(ctx, "get_result", ownKey(reference, rec.Key))
 	var down *idempotency.StoreError
 	if errors.As(err, &down) {
 		down.Seen = true
@@ -214,7 +122,7 @@ func (s *Store) record(ctx context.Context, op string, it item) (*idempotency.Re
 // Put implements idempotency.Store.
 func (s *Store) Put(ctx context.Context, rec *idempotency.Record, when idempotency.Condition) error {
 	condition, names, values := s.condition(rec, when)
-	return s.putItem(ctx, "put", &dynamodb.PutItemInput{
+	return s.put(ctx, "put", &dynamodb.PutItemInput{
 		TableName:                           &s.opt.Table,
 		Item:                                s.opt.Attributes.encode(rec),
 		ConditionExpression:                 &condition,
@@ -225,15 +133,15 @@ func (s *Store) Put(ctx context.Context, rec *idempotency.Record, when idempoten
 	})
 }
 
-func (s *Store) putItem(ctx context.Context, op string, in *dynamodb.PutItemInput) error {
+func (s *Store) put(ctx context.Context, op string, in *dynamodb.PutItemInput) error {
 	client, err := s.client()
 	if err != nil {
 		return s.unusable(op, err)
 	}
-	attempts, last := withAttempts(ctx)
-	out, err := client.PutItem(attempts, in)
+	var out dynamodb.PutItemOutput
+	met, err := client.call(ctx, putItem, in, &out)
 	if err != nil {
-		return s.conflictOr(ctx, op, last, err)
+		return s.conflictOr(ctx, op, met, err)
 	}
 	s.consumed(op, out.ConsumedCapacity)
 	return nil
@@ -291,8 +199,8 @@ func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempote
 		condition += " AND #lease <= :lease"
 	}
 	expression, names, values := s.update(change, to, ref)
-	attempts, last := withAttempts(ctx)
-	out, err := client.UpdateItem(attempts, &dynamodb.UpdateItemInput{
+	var out dynamodb.UpdateItemOutput
+	met, err := client.call(ctx, updateItem, &dynamodb.UpdateItemInput{
 		TableName:                           &s.opt.Table,
 		Key:                                 a.key(key),
 		UpdateExpression:                    &expression,
@@ -301,9 +209,9 @@ func (s *Store) Update(ctx context.Context, key idempotency.Key, change idempote
 		ExpressionAttributeValues:           values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		ReturnConsumedCapacity:              types.ReturnConsumedCapacityTotal,
-	})
+	}, &out)
 	if err != nil {
-		return s.conflictOr(ctx, "update", last, err)
+		return s.conflictOr(ctx, "update", met, err)
 	}
 	s.consumed("update", out.ConsumedCapacity)
 	return nil
@@ -316,7 +224,7 @@ func (s *Store) putResult(ctx context.Context, key idempotency.Key, z []byte, ex
 	own := a.key(key)
 	own[a.Expiration] = number(expiration.Unix())
 	own[a.compressed()] = binaryValue(z)
-	err := s.putItem(ctx, "put_result", &dynamodb.PutItemInput{
+	err := s.put(ctx, "put_result", &dynamodb.PutItemInput{
 		TableName: &s.opt.Table, Item: own,
 		ConditionExpression:       aws.String("attribute_not_exists(#id) OR #expiration < :expiration"),
 		ExpressionAttributeNames:  map[string]string{"#id": a.ID, "#expiration": a.Expiration},
@@ -385,10 +293,10 @@ func (s *Store) update(change idempotency.Change, to layout, ref string) (string
 
 // conflictOr makes a failed condition a *idempotency.ConditionError, and any
 // other error a *idempotency.StoreError.
-func (s *Store) conflictOr(ctx context.Context, op string, last *attempts, err error) error {
+func (s *Store) conflictOr(ctx context.Context, op string, met *attempts, err error) error {
 	var failed *types.ConditionalCheckFailedException
 	if !errors.As(err, &failed) {
-		return s.failed(op, last, err)
+		return s.failed(op, met, err)
 	}
 	if failed.Item == nil {
 		return &idempotency.ConditionError{}

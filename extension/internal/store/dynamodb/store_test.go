@@ -224,6 +224,7 @@ type answering struct {
 	status int
 	body   string
 	err    error
+	date   time.Time // of its clock; zero: it does not say
 	calls  atomic.Int32
 }
 
@@ -232,10 +233,14 @@ func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	return &http.Response{
+	res := &http.Response{
 		StatusCode: a.status, Body: io.NopCloser(strings.NewReader(a.body)), Request: r,
 		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, ContentLength: int64(len(a.body)),
-	}, nil
+	}
+	if !a.date.IsZero() {
+		res.Header.Set("Date", a.date.UTC().Format(http.TimeFormat))
+	}
+	return res, nil
 }
 
 func TestErrors(t *testing.T) {
