@@ -99,6 +99,7 @@ func TestHashIsThatOfTheCanonicalText(t *testing.T) {
 	for _, input := range []string{
 		string(event(100_000)),
 		`"` + strings.Repeat("x", 100_000) + `"`,
+		`{"` + strings.Repeat(`é\n日本`, 1000) + `":"` + strings.Repeat(`\"\u0001😀`, 1000) + `"}`,
 		"[" + strings.Repeat(`{"b":"é","a":[]},`, 10_000) + "0]",
 		"1" + strings.Repeat("23", 50_000),
 	} {

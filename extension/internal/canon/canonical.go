@@ -3,6 +3,7 @@ package canon
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"strconv"
 )
 
@@ -15,21 +16,35 @@ func Append(dst []byte, v Value) []byte {
 
 // Hash returns the SHA-256 of the canonical text of v: 64 lower case hex digits.
 func Hash(v Value) string {
-	h := sha256.New()
-	// The text goes to the hash in pieces, so that a large event is not held
-	// once more as a whole.
-	w := writer{buf: make([]byte, 0, flushAt+1024), flush: func(b []byte) { h.Write(b) }}
+	w := writer{buf: make([]byte, 0, 2*piece), hash: sha256.New()}
 	w.value(v)
-	h.Write(w.buf)
-	return hex.EncodeToString(h.Sum(nil))
+	w.flush()
+	sum := w.hash.Sum(w.buf)
+	return string(hex.AppendEncode(sum, sum)[len(sum):])
 }
 
-// flushAt is how much text writer collects before it hands it on.
-const flushAt = 8 << 10
+// piece is how much text writer collects before it hands it to the hash.
+const piece = 512
 
+// writer writes canonical text. It hands it to the hash in pieces, so that a large
+// event is not held once more as a whole.
 type writer struct {
-	buf   []byte
-	flush func([]byte) // nil: everything stays in buf
+	buf  []byte
+	hash hash.Hash // nil: everything stays in buf
+}
+
+func (w *writer) flush() {
+	w.hash.Write(w.buf)
+	w.buf = w.buf[:0]
+}
+
+func (w *writer) text(s string) {
+	w.buf = append(w.buf, '"')
+	for ; w.hash != nil && len(s) > piece; s = s[piece:] {
+		w.buf = appendEscaped(w.buf, s[:piece])
+		w.flush()
+	}
+	w.buf = append(appendEscaped(w.buf, s), '"')
 }
 
 func (w *writer) value(v Value) {
@@ -42,10 +57,10 @@ func (w *writer) value(v Value) {
 		} else {
 			w.buf = append(w.buf, "false"...)
 		}
-	case number:
-		w.buf = append(w.buf, x...)
-	case string:
-		w.buf = AppendQuote(w.buf, x)
+	case *number:
+		w.buf = append(w.buf, *x...)
+	case *string:
+		w.text(*x)
 	case []Value:
 		w.buf = append(w.buf, '[')
 		for i, item := range x {
@@ -61,15 +76,14 @@ func (w *writer) value(v Value) {
 			if i > 0 {
 				w.buf = append(w.buf, ',')
 			}
-			w.buf = AppendQuote(w.buf, m.name)
+			w.text(m.name)
 			w.buf = append(w.buf, ':')
 			w.value(m.value)
 		}
 		w.buf = append(w.buf, '}')
 	}
-	if w.flush != nil && len(w.buf) >= flushAt {
-		w.flush(w.buf)
-		w.buf = w.buf[:0]
+	if w.hash != nil && len(w.buf) >= piece {
+		w.flush()
 	}
 }
 
@@ -101,8 +115,8 @@ func Missing(v Value) bool {
 	switch x := v.data.(type) {
 	case nil:
 		return true
-	case string:
-		return x == ""
+	case *string:
+		return *x == ""
 	case []Value:
 		for _, item := range x {
 			if item.data != nil {

@@ -191,7 +191,7 @@ func (c *compiler) node(node parsing.ASTNode) (step, error) {
 	switch node.NodeType {
 	case parsing.ASTLiteral:
 		if s, ok := node.Value.(string); ok {
-			return constant(Value{s}), nil
+			return constant(ofString(s)), nil
 		}
 		index, ok := node.Value.(float64)
 		if !ok || index < 0 || int(index) >= len(c.literals) {

@@ -37,22 +37,22 @@ func (k kind) String() string {
 
 func (k kind) accepts(v Value) bool {
 	switch x := v.data.(type) {
-	case number:
+	case *number:
 		return k == anything || k == aNumber
-	case string:
+	case *string:
 		return k == anything || k == aString || k == stringOrList || k == sizable
 	case object:
 		return k == anything || k == anObject || k == sizable
 	case []Value:
 		switch k {
 		case listOfNumbers:
-			return all[number](x)
+			return all[*number](x)
 		case listOfStrings:
-			return all[string](x)
+			return all[*string](x)
 		case listOfLists:
 			return all[[]Value](x)
 		case numbersOrStrings:
-			return all[number](x) || all[string](x)
+			return all[*number](x) || all[*string](x)
 		}
 		return k == anything || k == aList || k == stringOrList || k == sizable
 	}
@@ -74,9 +74,9 @@ func typeName(v Value) string {
 		return "null"
 	case bool:
 		return "boolean"
-	case number:
+	case *number:
 		return "number"
-	case string:
+	case *string:
 		return "string"
 	case []Value:
 		return "array"
@@ -116,12 +116,12 @@ type call struct {
 	ref    step // the expression reference; no function takes two
 }
 
-func (c call) str(i int) string    { return c.values[i].data.(string) }
+func (c call) str(i int) string    { return *c.values[i].data.(*string) }
 func (c call) list(i int) []Value  { return c.values[i].data.([]Value) }
 func (c call) object(i int) object { return c.values[i].data.(object) }
 
 func (c call) number(i int) (decimal, error) {
-	return c.run.decimal(c.values[i].data.(number))
+	return c.run.decimal(*c.values[i].data.(*number))
 }
 
 // integer returns argument i, or otherwise if it was left out.
@@ -153,7 +153,7 @@ func ofCount(n int) Value {
 	if n < len(smallNumbers) {
 		return smallNumbers[n]
 	}
-	return Value{ofInteger(n).number()}
+	return ofNumber(ofInteger(n).number())
 }
 
 func ofInteger(n int) decimal {
@@ -239,7 +239,7 @@ func (c call) floor(of func(decimal) decimal) (decimal, error) {
 func (c call) sum() (decimal, error) {
 	var total decimal
 	for _, item := range c.list(0) {
-		n, err := c.run.decimal(item.data.(number))
+		n, err := c.run.decimal(*item.data.(*number))
 		if err != nil {
 			return decimal{}, err
 		}
@@ -277,16 +277,16 @@ func fnAvg(c call) (Value, error) {
 }
 
 func fnContains(c call) (Value, error) {
-	if s, ok := c.values[0].data.(string); ok {
-		part, ok := c.values[1].data.(string)
+	if s, ok := c.values[0].data.(*string); ok {
+		part, ok := c.values[1].data.(*string)
 		if !ok {
 			return Value{false}, nil
 		}
-		f, err := c.run.search(s, part)
+		f, err := c.run.search(*s, *part)
 		if err != nil {
 			return Value{}, err
 		}
-		return Value{f.first(s) >= 0}, nil
+		return Value{f.first(*s) >= 0}, nil
 	}
 	for _, item := range c.list(0) {
 		same, err := c.run.equal(item, c.values[1])
@@ -374,11 +374,11 @@ func fnFromItems(c call) (Value, error) {
 		if len(pair) != 2 {
 			return Value{}, errNoPair
 		}
-		name, ok := pair[0].data.(string)
+		name, ok := pair[0].data.(*string)
 		if !ok {
 			return Value{}, errNoPair
 		}
-		members[i] = member{name, pair[1]}
+		members[i] = member{*name, pair[1]}
 	}
 	return c.lastWins(members)
 }
@@ -433,11 +433,11 @@ func fnGroupBy(c call) (Value, error) {
 		return Value{}, err
 	}
 	for _, key := range keys {
-		if _, ok := key.data.(string); !ok {
+		if _, ok := key.data.(*string); !ok {
 			return Value{}, fmt.Errorf("the expression must give a string, not %s", typeName(key))
 		}
 	}
-	name := func(i int) string { return keys[i].data.(string) }
+	name := func(i int) string { return *keys[i].data.(*string) }
 	places, err := c.run.sorted(len(items), func(i, j int) (int, error) {
 		return c.run.compareText(name(i), name(j))
 	})
@@ -495,14 +495,14 @@ func fnMap(c call) (Value, error) {
 // order of two of them by their places. Every comparison is charged for.
 func (c call) order(keys []Value) (func(i, j int) (int, error), error) {
 	switch {
-	case all[number](keys):
+	case all[*number](keys):
 		if err := c.run.spend(2 * len(keys)); err != nil {
 			return nil, err
 		}
 		decimals := make([]decimal, len(keys))
 		for i, key := range keys {
 			var err error
-			if decimals[i], err = c.run.decimal(key.data.(number)); err != nil {
+			if decimals[i], err = c.run.decimal(*key.data.(*number)); err != nil {
 				return nil, err
 			}
 		}
@@ -513,9 +513,9 @@ func (c call) order(keys []Value) (func(i, j int) (int, error), error) {
 			}
 			return x.compare(y), nil
 		}, nil
-	case all[string](keys):
+	case all[*string](keys):
 		return func(i, j int) (int, error) {
-			return c.run.compareText(keys[i].data.(string), keys[j].data.(string))
+			return c.run.compareText(*keys[i].data.(*string), *keys[j].data.(*string))
 		}, nil
 	}
 	return nil, errors.New("the expression must give only numbers, or only strings")
@@ -637,7 +637,7 @@ func fnItems(c call) (Value, error) {
 	}
 	out := make([]Value, len(o))
 	for i, m := range o {
-		out[i] = Value{[]Value{{m.name}, m.value}}
+		out[i] = Value{[]Value{ofString(m.name), m.value}}
 	}
 	return Value{out}, nil
 }
@@ -649,7 +649,7 @@ func fnKeys(c call) (Value, error) {
 	}
 	out := make([]Value, len(o))
 	for i, m := range o {
-		out[i] = Value{m.name}
+		out[i] = ofString(m.name)
 	}
 	return Value{out}, nil
 }
@@ -666,22 +666,22 @@ func fnJoin(c call) (Value, error) {
 	parts := make([]string, len(c.list(1)))
 	size := len(c.str(0)) * len(parts)
 	for i, item := range c.list(1) {
-		parts[i] = item.data.(string)
+		parts[i] = *item.data.(*string)
 		size += len(parts[i])
 	}
 	if err := c.run.spend(len(parts) + size/workBytes); err != nil {
 		return Value{}, err
 	}
-	return Value{strings.Join(parts, c.str(0))}, nil
+	return ofString(strings.Join(parts, c.str(0))), nil
 }
 
 func fnLength(c call) (Value, error) {
 	switch x := c.values[0].data.(type) {
-	case string:
-		if err := c.run.spendText(len(x)); err != nil {
+	case *string:
+		if err := c.run.spendText(len(*x)); err != nil {
 			return Value{}, err
 		}
-		return ofCount(utf8.RuneCountInString(x)), nil
+		return ofCount(utf8.RuneCountInString(*x)), nil
 	case []Value:
 		return ofCount(len(x)), nil
 	}
@@ -695,7 +695,7 @@ func (c call) letters(change func(string) string) (Value, error) {
 	if err := c.run.spend(len(c.str(0)) / runeBytes); err != nil {
 		return Value{}, err
 	}
-	return Value{change(c.str(0))}, nil
+	return ofString(change(c.str(0))), nil
 }
 
 func fnNotNull(c call) (Value, error) {
@@ -712,7 +712,7 @@ func fnPadLeft(c call) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return Value{padding + c.str(0)}, nil
+	return ofString(padding + c.str(0)), nil
 }
 
 func fnPadRight(c call) (Value, error) {
@@ -720,7 +720,7 @@ func fnPadRight(c call) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return Value{c.str(0) + padding}, nil
+	return ofString(c.str(0) + padding), nil
 }
 
 // padding counts the width in characters, as length() does.
@@ -764,17 +764,17 @@ func fnReplace(c call) (Value, error) {
 	if err := c.run.spendText(len(s) + n*len(new)); err != nil {
 		return Value{}, err
 	}
-	return Value{f.replace(s, new, limit)}, nil
+	return ofString(f.replace(s, new, limit)), nil
 }
 
 func fnReverse(c call) (Value, error) {
-	if s, ok := c.values[0].data.(string); ok {
-		if err := c.run.spend(len(s) / runeBytes); err != nil {
+	if s, ok := c.values[0].data.(*string); ok {
+		if err := c.run.spend(len(*s) / runeBytes); err != nil {
 			return Value{}, err
 		}
-		chars := []rune(s)
+		chars := []rune(*s)
 		slices.Reverse(chars)
-		return Value{string(chars)}, nil
+		return ofString(string(chars)), nil
 	}
 	if err := c.run.spend(len(c.list(0))); err != nil {
 		return Value{}, err
@@ -806,7 +806,7 @@ func fnSplit(c call) (Value, error) {
 	parts := f.split(s, limit)
 	out := make([]Value, len(parts))
 	for i, part := range parts {
-		out[i] = Value{part}
+		out[i] = ofString(part)
 	}
 	return Value{out}, nil
 }
@@ -821,18 +821,19 @@ func fnToArray(c call) (Value, error) {
 // fnToNumber reads a string as JSON writes numbers; anything else is null.
 func fnToNumber(c call) (Value, error) {
 	switch x := c.values[0].data.(type) {
-	case number:
+	case *number:
 		return c.values[0], nil
-	case string:
-		if err := c.run.spend(len(x) / jsonBytes); err != nil {
+	case *string:
+		text := *x
+		if err := c.run.spend(len(text) / jsonBytes); err != nil {
 			return Value{}, err
 		}
-		if x == "" || x[0] != '-' && (x[0] < '0' || x[0] > '9') {
+		if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') {
 			return Value{}, nil
 		}
-		if end, err := scanNumber([]byte(x), 0); err == nil && end == len(x) {
-			if n, err := parseNumber(x); err == nil {
-				return Value{n}, nil
+		if end, err := scanNumber([]byte(text), 0); err == nil && end == len(text) {
+			if n, err := parseNumber(text); err == nil {
+				return ofNumber(n), nil
 			}
 		}
 	}
@@ -841,7 +842,7 @@ func fnToNumber(c call) (Value, error) {
 
 // fnToString writes the canonical text, so that equal values give equal strings.
 func fnToString(c call) (Value, error) {
-	if _, ok := c.values[0].data.(string); ok {
+	if _, ok := c.values[0].data.(*string); ok {
 		return c.values[0], nil
 	}
 	if err := c.run.measure(c.values[0], 0); err != nil {
@@ -851,7 +852,7 @@ func fnToString(c call) (Value, error) {
 	if err := c.run.spendText(len(c.run.buf)); err != nil { // escapes make it longer than measured
 		return Value{}, err
 	}
-	return Value{string(c.run.buf)}, nil
+	return ofString(string(c.run.buf)), nil
 }
 
 func trimmer(cut func(s, set string) string, space func(string, func(rune) bool) string) func(call) (Value, error) {
@@ -862,16 +863,16 @@ func trimmer(cut func(s, set string) string, space func(string, func(rune) bool)
 			if err := c.run.spend(cost); err != nil {
 				return Value{}, err
 			}
-			return Value{cut(c.str(0), c.str(1))}, nil
+			return ofString(cut(c.str(0), c.str(1))), nil
 		}
 		if err := c.run.spendText(len(c.str(0))); err != nil {
 			return Value{}, err
 		}
-		return Value{space(c.str(0), unicode.IsSpace)}, nil
+		return ofString(space(c.str(0), unicode.IsSpace)), nil
 	}
 }
 
-func fnType(c call) (Value, error) { return Value{typeName(c.values[0])}, nil }
+func fnType(c call) (Value, error) { return ofString(typeName(c.values[0])), nil }
 
 func fnZip(c call) (Value, error) {
 	n := len(c.list(0))
@@ -922,5 +923,5 @@ func fnBase64(c call) (Value, error) {
 	if !utf8.Valid(text) {
 		return Value{}, errors.New("the decoded bytes are not valid UTF-8")
 	}
-	return Value{string(text)}, nil
+	return ofString(string(text)), nil
 }

@@ -13,15 +13,17 @@ type Member struct {
 // The member names are as strict as in Parse: duplicates and lone surrogates
 // are refused, as are more than MaxValues members. The values are only checked as
 // Valid checks them. Every error is a *SyntaxError.
-func Members(data []byte) ([]Member, error) {
-	members, err := splitObject(data)
+//
+// A name that is among those given as usual is not copied from data.
+func Members(data []byte, usual ...string) ([]Member, error) {
+	members, err := splitObject(data, usual)
 	if err != nil {
 		return nil, err
 	}
 	return members, nil
 }
 
-func splitObject(data []byte) ([]Member, *SyntaxError) {
+func splitObject(data []byte, usual []string) ([]Member, *SyntaxError) {
 	i := skipSpace(data, 0)
 	if i >= len(data) || data[i] != '{' {
 		return nil, unexpected(data, i, "a JSON object")
@@ -30,18 +32,14 @@ func splitObject(data []byte) ([]Member, *SyntaxError) {
 	if i < len(data) && data[i] == '}' {
 		return nil, atEnd(data, i+1)
 	}
-	var members []Member
+	members := make([]Member, 0, 8) // Most have no more.
 	seen := make(map[string]struct{})
 	want := "a member name or '}'"
 	for {
 		if i >= len(data) || data[i] != '"' {
 			return nil, unexpected(data, i, want)
 		}
-		nameEnd, _, err := scanString(data, i)
-		if err != nil {
-			return nil, err
-		}
-		name, err := unquote(data[i:nameEnd], i, false)
+		name, nameEnd, err := memberName(data, i, usual)
 		if err != nil {
 			return nil, err
 		}
@@ -71,6 +69,25 @@ func splitObject(data []byte) ([]Member, *SyntaxError) {
 		i = skipSpace(data, i+1)
 		want = "a member name"
 	}
+}
+
+// memberName reads the member name that starts at i.
+func memberName(data []byte, i int, usual []string) (name string, end int, err *SyntaxError) {
+	end, plain, err := scanString(data, i)
+	if err != nil {
+		return "", 0, err
+	}
+	if !plain {
+		name, err = unquote(data[i:end], i, false)
+		return name, end, err
+	}
+	text := data[i+1 : end-1]
+	for _, name := range usual {
+		if string(text) == name {
+			return name, end, nil
+		}
+	}
+	return string(text), end, nil
 }
 
 // duplicateName shows at most the start of a name: it may be megabytes long.

@@ -30,10 +30,16 @@ type decimal struct {
 }
 
 // parseNumber makes a number of a text that follows the JSON grammar. It takes
-// time linear in the text. It does not copy a text that is canonical already.
+// time linear in the text. It does not copy a text that is canonical already, or is
+// but for zeros at the end of its fraction.
 func parseNumber(text string) (number, error) {
 	if isCanonical(text) {
 		return number(text), nil
+	}
+	if strings.IndexByte(text, '.') >= 0 {
+		if short := strings.TrimSuffix(strings.TrimRight(text, "0"), "."); isCanonical(short) {
+			return number(short), nil
+		}
 	}
 	d, err := parseDecimal(text)
 	if err != nil {

@@ -13,8 +13,13 @@ const MaxDepth = 200
 
 // Value is a JSON value that cannot be changed. The zero Value is null.
 type Value struct {
-	data any // nil, bool, string, number, []Value or object
+	// data is nil, bool, *string, *number, []Value or object. Strings and numbers are
+	// behind pointers so that those of a text can be allocated together.
+	data any
 }
+
+func ofString(s string) Value { return Value{&s} }
+func ofNumber(n number) Value { return Value{&n} }
 
 // object holds members sorted by name, so that texts which differ only in the
 // order of members give the same tree, and every walk has the same order.
@@ -33,7 +38,7 @@ var (
 		ofDigit(5), ofDigit(6), ofDigit(7), ofDigit(8), ofDigit(9)}
 )
 
-func ofDigit(n int) Value { return Value{number(strconv.Itoa(n))} }
+func ofDigit(n int) Value { return ofNumber(number(strconv.Itoa(n))) }
 
 // get returns null for a name that is absent, as JMESPath has it.
 func (o object) get(name string) Value {
@@ -102,6 +107,13 @@ type parser struct {
 	// where reading ends, the counts mean nothing.
 	sizes  []int32
 	opened int
+
+	// Room for the parts of the tree, which are too many to be allocated one by one.
+	// It is used up from the front.
+	items   []Value  // of all lists
+	members []member // of all objects
+	texts   []string // for strings and numbers
+	leaves  int      // how many of those may still come
 }
 
 func (p *parser) parse() (Value, *SyntaxError) {
@@ -113,13 +125,13 @@ func (p *parser) parse() (Value, *SyntaxError) {
 	return v, err
 }
 
-// measure sets sizes. It stops where value stops at the latest: at too many
-// values and at MaxDepth.
+// measure sets sizes, and makes room. It stops where value stops at the latest: at
+// too many values and at MaxDepth.
 func (p *parser) measure() {
 	openings := bytes.Count(p.data, []byte{'['}) + bytes.Count(p.data, []byte{'{'})
 	p.sizes = make([]int32, 0, min(openings, p.limit))
 	var open [MaxDepth]int32 // indexes of sizes
-	depth, values := 0, 1
+	depth, values, members := 0, 1, 0
 	for i := 0; i < len(p.data); i++ {
 		c := p.data[i]
 		if '-' <= c && c <= '9' { // of numbers, which may be long
@@ -133,6 +145,8 @@ func (p *parser) measure() {
 				return
 			}
 			p.sizes[open[depth-1]]++
+		case ':':
+			members++
 		case '[', '{':
 			if depth == MaxDepth || len(p.sizes) == cap(p.sizes) {
 				return
@@ -148,24 +162,46 @@ func (p *parser) measure() {
 			depth = max(depth-1, 0)
 		}
 	}
+	members = min(members, values-1)
+	p.items, p.members = make([]Value, values-1-members), make([]member, members)
+	p.leaves = values - len(p.sizes)
+}
+
+// room takes room for n from what is left of all; there is too little only after a
+// fault in the text.
+func room[T any](all *[]T, n int) []T {
+	if n > len(*all) {
+		return make([]T, 0, n)
+	}
+	taken := (*all)[:0:n]
+	*all = (*all)[n:]
+	return taken
+}
+
+// keep returns where a string, or the text of a number, is kept.
+func (p *parser) keep(s string) *string {
+	const most = 128 // at once: null, true, false and digits need no room
+	if len(p.texts) == 0 {
+		p.texts = make([]string, min(max(p.leaves, 1), most))
+	}
+	kept := &p.texts[0]
+	p.texts = p.texts[1:]
+	p.leaves--
+	*kept = s
+	return kept
 }
 
 // skipString returns where the string that opens at i closes, without looking at
 // what is in it.
 func skipString(data []byte, i int) int {
-	start := i + 1
-	for i = start; i < len(data); i++ {
-		n := bytes.IndexByte(data[i:], '"')
-		if n < 0 {
-			break
-		}
-		i += n
-		before := i
-		for before > start && data[before-1] == '\\' {
-			before--
-		}
-		if (i-before)%2 == 0 {
+	for i++; i < len(data); i++ {
+		i, _ = plainEnd(data, i)
+		switch {
+		case i == len(data):
+		case data[i] == '"':
 			return i
+		case data[i] == '\\':
+			i++
 		}
 	}
 	return len(data)
@@ -198,7 +234,7 @@ func (p *parser) value(i, depth int) (Value, int, *SyntaxError) {
 		return p.list(i, depth+1)
 	case c == '"':
 		s, end, err := p.str(i)
-		return Value{s}, end, err
+		return Value{p.keep(s)}, end, err
 	case c == '-' || isDigit(p.data, i):
 		end, err := scanNumber(p.data, i)
 		if err != nil {
@@ -211,7 +247,7 @@ func (p *parser) value(i, depth int) (Value, int, *SyntaxError) {
 		if rangeErr != nil {
 			return Value{}, 0, syntaxError(i, "number out of range: %v", rangeErr)
 		}
-		return Value{n}, end, nil
+		return Value{(*number)(p.keep(string(n)))}, end, nil
 	}
 	end, err := scanScalar(p.data, i)
 	if err != nil {
@@ -244,7 +280,7 @@ func (p *parser) list(i, depth int) (Value, int, *SyntaxError) {
 	if i < len(p.data) && p.data[i] == ']' {
 		return emptyList, i + 1, nil
 	}
-	list := make([]Value, 0, size)
+	list := room(&p.items, size)
 	for {
 		v, end, err := p.value(i, depth)
 		if err != nil {
@@ -268,7 +304,7 @@ func (p *parser) object(i, depth int) (Value, int, *SyntaxError) {
 	if i < len(p.data) && p.data[i] == '}' {
 		return emptyObject, i + 1, nil
 	}
-	o := make(object, 0, size)
+	o := object(room(&p.members, size))
 	want := "a member name or '}'"
 	for {
 		if i >= len(p.data) || p.data[i] != '"' {

@@ -10,12 +10,15 @@ func Unquote(raw []byte) (string, error) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", unexpected(raw, 0, "a JSON string")
 	}
-	end, _, err := scanString(raw, 0)
+	end, plain, err := scanString(raw, 0)
 	if err != nil {
 		return "", err
 	}
 	if end != len(raw) {
 		return "", syntaxError(end, "unexpected data after the JSON string")
+	}
+	if plain {
+		return string(raw[1 : end-1]), nil
 	}
 	s, err := unquote(raw, 0, false)
 	if err != nil {
@@ -32,8 +35,9 @@ func unquote(raw []byte, base int, loose bool) (string, *SyntaxError) {
 	out.Grow(len(raw) - 2)
 	for i := 1; i < len(raw)-1; {
 		if raw[i] != '\\' {
-			out.WriteByte(raw[i])
-			i++
+			end, _ := plainEnd(raw[:len(raw)-1], i)
+			out.Write(raw[i:end])
+			i = end
 			continue
 		}
 		switch c := raw[i+1]; c {
@@ -96,17 +100,21 @@ func hexUnit(raw []byte) rune {
 // characters below U+0020 are escaped, in the short form where JSON has one,
 // else as \u00xx. s must be valid UTF-8, as all strings from this package are.
 func AppendQuote(dst []byte, s string) []byte {
+	return append(appendEscaped(append(dst, '"'), s), '"')
+}
+
+// appendEscaped appends s as it stands between the quotes, all of it or a part.
+func appendEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
 	start := 0
-	for i := range len(s) {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
+	for {
+		i, _ := plainEnd(s, start)
 		dst = append(dst, s[start:i]...)
+		if i == len(s) {
+			return dst
+		}
 		start = i + 1
-		switch c {
+		switch c := s[i]; c {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
 		case '\b':
@@ -123,6 +131,4 @@ func AppendQuote(dst []byte, s string) []byte {
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
 		}
 	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
 }

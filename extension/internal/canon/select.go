@@ -112,7 +112,7 @@ func (r *run) result(d decimal, err error) (Value, error) {
 	if err := r.spendText(len(d.digits) + maxZeros); err != nil {
 		return Value{}, err
 	}
-	return Value{d.number()}, nil
+	return ofNumber(d.number()), nil
 }
 
 // sameText reports whether two strings are equal. Those of different lengths are
@@ -151,10 +151,10 @@ func (r *run) spendQuotient(b decimal) error {
 func (r *run) measure(v Value, depth int) error {
 	r.measured++
 	switch x := v.data.(type) {
-	case string:
-		return r.spend(1 + len(x)/workBytes)
-	case number:
-		return r.spend(1 + len(x)/workBytes)
+	case *string:
+		return r.spend(1 + len(*x)/workBytes)
+	case *number:
+		return r.spend(1 + len(*x)/workBytes)
 	case []Value:
 		if depth == MaxDepth {
 			return fmt.Errorf("the selection nests deeper than %d", MaxDepth)
@@ -211,18 +211,18 @@ func (r *run) equal(a, b Value) (bool, error) {
 			}
 		}
 		return true, nil
-	case string:
-		y, ok := b.data.(string)
+	case *string:
+		y, ok := b.data.(*string)
 		if !ok {
 			return false, nil
 		}
-		return r.sameText(x, y)
-	case number:
-		y, ok := b.data.(number)
+		return r.sameText(*x, *y)
+	case *number:
+		y, ok := b.data.(*number)
 		if !ok {
 			return false, nil
 		}
-		return r.sameText(string(x), string(y))
+		return r.sameText(string(*x), string(*y))
 	}
 	switch b.data.(type) {
 	case nil, bool:
@@ -238,8 +238,8 @@ func isFalse(v Value) bool {
 		return true
 	case bool:
 		return !x
-	case string:
-		return x == ""
+	case *string:
+		return *x == ""
 	case []Value:
 		return len(x) == 0
 	case object:
@@ -296,11 +296,11 @@ func slice(parts []*int) (step, error) {
 				return Value{}, err
 			}
 			return Value{takeSlice(x, parts[0], parts[1], by)}, nil
-		case string:
-			if err := r.spend(len(x) / runeBytes); err != nil {
+		case *string:
+			if err := r.spend(len(*x) / runeBytes); err != nil {
 				return Value{}, err
 			}
-			return Value{string(takeSlice([]rune(x), parts[0], parts[1], by))}, nil
+			return ofString(string(takeSlice([]rune(*x), parts[0], parts[1], by))), nil
 		}
 		return Value{}, nil
 	}, nil
@@ -368,7 +368,7 @@ func projection(left, right step, ofSlice bool) step {
 		switch x := v.data.(type) {
 		case []Value:
 			return r.project(x, right)
-		case string:
+		case *string:
 			if ofSlice {
 				return v, nil
 			}
@@ -601,14 +601,14 @@ func sign(minus bool, inner step) step {
 		if err != nil {
 			return Value{}, err
 		}
-		n, ok := v.data.(number)
+		n, ok := v.data.(*number)
 		if !ok {
 			return Value{}, nil
 		}
 		if !minus {
 			return v, nil
 		}
-		d, err := r.decimal(n)
+		d, err := r.decimal(*n)
 		return r.result(d.negate(), err)
 	}
 }
@@ -620,19 +620,19 @@ func onNumbers(left, right step, compute func(r *run, a, b decimal) (Value, erro
 		if err != nil {
 			return Value{}, err
 		}
-		x, ok := a.data.(number)
+		x, ok := a.data.(*number)
 		if !ok {
 			return Value{}, nil
 		}
-		y, ok := b.data.(number)
+		y, ok := b.data.(*number)
 		if !ok {
 			return Value{}, nil
 		}
-		c, err := r.decimal(x)
+		c, err := r.decimal(*x)
 		if err != nil {
 			return Value{}, err
 		}
-		d, err := r.decimal(y)
+		d, err := r.decimal(*y)
 		if err != nil {
 			return Value{}, err
 		}

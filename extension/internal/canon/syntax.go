@@ -2,6 +2,7 @@ package canon
 
 import (
 	"fmt"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -66,12 +67,18 @@ func scanLiteral(data []byte, i int, word string) (int, *SyntaxError) {
 func scanString(data []byte, i int) (end int, plain bool, err *SyntaxError) {
 	start := i
 	plain = true
-	for i++; i < len(data); {
-		c := data[i]
-		switch {
-		case c == '"':
+	for i++; ; {
+		next, ascii := plainEnd(data, i)
+		if !ascii && !utf8.Valid(data[i:next]) {
+			return 0, false, syntaxError(i+validPrefix(data[i:next]), "invalid UTF-8 in string")
+		}
+		if i = next; i == len(data) {
+			return 0, false, syntaxError(start, "string is not closed")
+		}
+		switch c := data[i]; c {
+		case '"':
 			return i + 1, plain, nil
-		case c == '\\':
+		case '\\':
 			plain = false
 			if i+1 >= len(data) {
 				return 0, false, syntaxError(start, "string is not closed")
@@ -92,19 +99,51 @@ func scanString(data []byte, i int) (end int, plain bool, err *SyntaxError) {
 			default:
 				return 0, false, syntaxError(i, "unknown escape in string")
 			}
-		case c < 0x20:
-			return 0, false, syntaxError(i, "control character 0x%02x in string must be escaped", c)
-		case c < utf8.RuneSelf:
-			i++
 		default:
-			r, size := utf8.DecodeRune(data[i:])
-			if r == utf8.RuneError && size == 1 {
-				return 0, false, syntaxError(i, "invalid UTF-8 in string")
-			}
-			i += size
+			return 0, false, syntaxError(i, "control character 0x%02x in string must be escaped", c)
 		}
 	}
-	return 0, false, syntaxError(start, "string is not closed")
+}
+
+// validPrefix is how much of text is valid UTF-8.
+func validPrefix(text []byte) int {
+	i := 0
+	for i < len(text) {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		i += size
+	}
+	return i
+}
+
+// plainEnd returns the first place from i on, or the end of s, that holds what a
+// JSON string ends with or must escape: a quote, a backslash or a control character.
+// ascii tells that all before it is ASCII; it may be false without need.
+func plainEnd[T string | []byte](s T, i int) (end int, ascii bool) {
+	const (
+		each  = 0x0101010101010101 // times a byte: that byte in each of eight
+		highs = each * 0x80
+	)
+	var seen uint64
+	for ; i+8 <= len(s); i += 8 {
+		g := s[i : i+8]
+		w := uint64(g[0]) | uint64(g[1])<<8 | uint64(g[2])<<16 | uint64(g[3])<<24 |
+			uint64(g[4])<<32 | uint64(g[5])<<40 | uint64(g[6])<<48 | uint64(g[7])<<56
+		seen |= w
+		// A subtraction borrows first at the first byte that is to be found, and so
+		// sets the high bit of that byte, which the byte itself has not.
+		quote, slash := w^each*'"', w^each*'\\'
+		found := ((w-each*0x20)&^w | (quote-each)&^quote | (slash-each)&^slash) & highs
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8, seen&highs == 0
+		}
+	}
+	for ; i < len(s) && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\'; i++ {
+		seen |= uint64(s[i])
+	}
+	return i, seen&highs == 0
 }
 
 func hexDigit(c byte) int {

@@ -120,7 +120,7 @@ func (s *answers) send(w http.ResponseWriter, a *api, r *http.Request) {
 		texts[i] = o.bytes()
 		length += len(texts[i])
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", jsonType)
 	w.Header().Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write([]byte(begin))

@@ -109,13 +109,13 @@ func (a *api) acquireSame(ctx context.Context, b *idempotency.Batch, list []item
 		switch {
 		case first != nil:
 			out, err := a.Engine.AcquireSame(ctx, *first, req)
-			a.logOutcome(req.Key, out, err)
+			a.logOutcome(ctx, req.Key, out, err)
 			all.acquire(it.at, asked, out, err)
 		case down != nil:
 			all.acquire(it.at, asked, idempotency.Outcome{}, down)
 		default:
 			out, err := a.Engine.Acquire(ctx, req)
-			a.logOutcome(req.Key, out, err)
+			a.logOutcome(ctx, req.Key, out, err)
 			all.acquire(it.at, none, out, err)
 			asked = it.at
 			if err == nil {

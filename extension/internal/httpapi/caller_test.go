@@ -36,6 +36,16 @@ func TestHost(t *testing.T) {
 	s.raw("GET http://evil.com/health HTTP/1.1\r\nHost: localhost\r\n\r\n").problem(400, httpapi.BadRequest, `Host is "evil.com"`)
 }
 
+// A session token has a thousand characters, and each of them counts.
+func TestLongSecret(t *testing.T) {
+	secret := strings.Repeat("0123456789abcdef", 80) + "end"
+	s := serve(t, func(set *setup) { set.api.AuthToken = secret })
+	s.post("/acquire", `{"key":"a"}`).want("acquired")
+	for _, wrong := range []string{secret[:len(secret)-1], secret + "0", secret[:512], secret[512:], secret[:1024], secret[:len(secret)-1] + "D", "1" + secret[1:], secret[:600] + "_" + secret[601:]} {
+		s.post("/acquire", `{"key":"a"}`, "X-Idempotency-Auth: "+wrong).problem(401, httpapi.Unauthorized, "X-Idempotency-Auth is wrong")
+	}
+}
+
 func TestSecret(t *testing.T) {
 	s := serve(t)
 	for _, target := range []string{"/acquire", "/complete", "/fail", "/renew", "/record?key=a", "/metrics", "/openapi.json", "/nothing", "/health/", "//health", "/x/../health", "/health%2f"} {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -35,11 +36,11 @@ func (a *api) acquire(w http.ResponseWriter, r *http.Request) error {
 	f.done()
 	a.lend(r.Context(), &req)
 	out, err := a.Engine.Acquire(r.Context(), req)
-	a.logOutcome(req.Key, out, err)
+	a.logOutcome(r.Context(), req.Key, out, err)
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, "application/json", outcome(out))
+	send(w, http.StatusOK, jsonType, outcome(out))
 	return nil
 }
 
@@ -217,13 +218,13 @@ func (a *api) selected(f *fields) (string, error) {
 	hash, err := selected.Hash(event, f.alone, func(nulls string) {
 		a.Log.Warn("the key's expression selects null for some members; events that differ only there share a key", "key_jmespath", text, "null", nulls)
 	})
-	var p *problem
+	p, isProblem := errors.AsType[*problem](err)
 	switch {
 	case errors.Is(err, selection.ErrMissing) && text == "":
 		return "", problemf(KeyMissing, "event is null or empty, or its members are all null, so there is nothing to make a key of; send an event that names the work")
 	case errors.Is(err, selection.ErrMissing):
 		return "", problemf(KeyMissing, "%s (%s) selects null, nothing or only nulls from the event, so there is nothing to make a key of; send an event that has what it selects, or correct the expression", from, short(text))
-	case errors.As(err, &p):
+	case isProblem:
 		return "", p
 	case err != nil:
 		return "", problemf(KeyInvalid, "%s %v; correct the expression or the event", from, err)
@@ -248,7 +249,7 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, "application/json", ended(end))
+	send(w, http.StatusOK, jsonType, ended(end))
 	return nil
 }
 
@@ -274,7 +275,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, "application/json", ended(end))
+	send(w, http.StatusOK, jsonType, ended(end))
 	return nil
 }
 
@@ -331,7 +332,7 @@ func (a *api) renew(w http.ResponseWriter, r *http.Request) error {
 	if renewed.Unprotected {
 		o.flag("unprotected")
 	}
-	send(w, http.StatusOK, "application/json", o)
+	send(w, http.StatusOK, jsonType, o)
 	return nil
 }
 
@@ -392,9 +393,9 @@ func errorObject(f *idempotency.Failure) *object {
 	return newObject().text("type", f.Type).text("message", f.Message)
 }
 
-func (a *api) logOutcome(key idempotency.Key, out idempotency.Outcome, err error) {
-	if err != nil {
-		return // It is told otherwise.
+func (a *api) logOutcome(ctx context.Context, key idempotency.Key, out idempotency.Outcome, err error) {
+	if err != nil || !a.Log.Enabled(ctx, slog.LevelDebug) {
+		return // An error is told otherwise.
 	}
 	a.Log.Debug("acquire", "key", key.Partition, "sort", key.Sort, "key_hash", idempotency.KeyHash(key), "status", string(out.Status), "fence", out.Record.Fence, "attempt", out.Record.Attempt)
 }

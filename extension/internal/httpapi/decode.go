@@ -26,6 +26,8 @@ const maxBody = 6<<20 + 64<<10
 // maxDrained is how much of a body that is too large is still taken in.
 const maxDrained = 64 << 20
 
+const jsonType = "application/json"
+
 // bigBody is the size over which bodies are read and parsed one at a time: a
 // parsed one takes many times its size, and a sandbox has 128 MB at least.
 const bigBody = 256 << 10
@@ -63,8 +65,10 @@ func (f *fields) done() {
 // readFields reads a body that is one JSON object with no members but those
 // allowed. The caller calls done.
 func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...string) (*fields, error) {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return nil, problemf(UnsupportedMedia, "Content-Type is %q; send the header Content-Type: application/json", r.Header.Get("Content-Type"))
+	if given := r.Header.Get("Content-Type"); given != jsonType {
+		if media, _, err := mime.ParseMediaType(given); err != nil || media != jsonType {
+			return nil, problemf(UnsupportedMedia, "Content-Type is %q; send the header Content-Type: application/json", given)
+		}
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, problemf(UnsupportedMedia, "Content-Encoding is %q; send the body as it is", enc)
@@ -94,9 +98,8 @@ func (a *api) readFields(w http.ResponseWriter, r *http.Request, allowed ...stri
 
 // membersOf are the members of one JSON object, none but those allowed.
 func membersOf(what string, text []byte, allowed []string) ([]canon.Member, error) {
-	members, err := canon.Members(text)
-	var syntax *canon.SyntaxError
-	if errors.As(err, &syntax) {
+	members, err := canon.Members(text, allowed...)
+	if syntax, ok := errors.AsType[*canon.SyntaxError](err); ok {
 		return nil, problemf(BadRequest, "the %s, at byte %d: %s; send one JSON object in UTF-8", what, syntax.Offset, syntax.Msg)
 	}
 	for _, m := range members {
@@ -113,8 +116,13 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 	if r.ContentLength > maxBody {
 		return nil, release, &http.MaxBytesError{Limit: maxBody}
 	}
+	if 0 <= r.ContentLength && r.ContentLength <= bigBody {
+		body = make([]byte, r.ContentLength) // net/http ends the body there.
+		_, err = io.ReadFull(r.Body, body)
+		return body, release, brokeOff(err)
+	}
 	from := http.MaxBytesReader(w, r.Body, maxBody)
-	if r.ContentLength <= bigBody {
+	if r.ContentLength < 0 {
 		body, err = io.ReadAll(io.LimitReader(from, bigBody+1))
 	}
 	if err == nil && max(r.ContentLength, int64(len(body))) > bigBody {
@@ -126,11 +134,15 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 		_, err = all.ReadFrom(&steady{from, http.NewResponseController(w)})
 		body = all.Bytes()
 	}
-	var large *http.MaxBytesError
-	if err != nil && !errors.As(err, &large) {
-		err = problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)
+	return body, release, brokeOff(err)
+}
+
+// brokeOff makes a problem of any error of reading but that the body is too large.
+func brokeOff(err error) error {
+	if _, large := errors.AsType[*http.MaxBytesError](err); err == nil || large {
+		return err
 	}
-	return body, release, err
+	return problemf(BadRequest, "the body broke off (%v); send all of it, within %d s", err, bodyTimeout/time.Second)
 }
 
 // stallTimeout is how long a big body may stand still in its turn, while others
@@ -223,12 +235,14 @@ func (f *fields) text(name string, least, most int) string {
 	if !ok {
 		return ""
 	}
-	want := "a string"
-	if most > 0 {
-		want = fmt.Sprintf("a string of %d to %d bytes", least, most)
+	want := func() string {
+		if most == 0 {
+			return "a string"
+		}
+		return fmt.Sprintf("a string of %d to %d bytes", least, most)
 	}
 	if m.Value[0] != '"' {
-		f.wrong(name, want)
+		f.wrong(name, want())
 		return ""
 	}
 	s, err := canon.Unquote(m.Value)
@@ -238,7 +252,7 @@ func (f *fields) text(name string, least, most int) string {
 			f.err = problemf(BadRequest, "%s%s %s", f.of, name, loneSurrogate)
 		}
 	case most > 0 && (len(s) < least || len(s) > most):
-		f.wrong(name, want)
+		f.wrong(name, want())
 	}
 	return s
 }

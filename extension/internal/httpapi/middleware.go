@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -54,7 +55,9 @@ func (a *api) observe(next http.Handler) http.Handler {
 		}
 		took := time.Since(start)
 		a.Observer.Answered(call, seen.status, string(seen.code), took)
-		a.Log.Debug("answered", "call", call, "status", seen.status, "code", string(seen.code), "took", took.String())
+		if a.Log.Enabled(r.Context(), slog.LevelDebug) {
+			a.Log.Debug("answered", "call", call, "status", seen.status, "code", string(seen.code), "took", took.String())
+		}
 	})
 }
 
@@ -109,14 +112,14 @@ func loopback(host string) bool {
 // checkAuth asks for the secret that only the function's own code has. The
 // comparison takes the same time whatever is sent.
 func (a *api) checkAuth(next http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(a.AuthToken))
+	want := sum(a.AuthToken)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.AuthToken == "" || r.URL.Path == healthPath {
 			next.ServeHTTP(w, r)
 			return
 		}
 		given := r.Header.Get(authHeader)
-		got := sha256.Sum256([]byte(given))
+		got := sum(given)
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			how := "is wrong"
 			if given == "" {
@@ -127,6 +130,19 @@ func (a *api) checkAuth(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// sum is the SHA-256 of a secret, which is long and is not copied as a whole.
+func sum(secret string) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	var piece [512]byte
+	for len(secret) > 0 {
+		n := copy(piece[:], secret)
+		h.Write(piece[:n])
+		secret = secret[n:]
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // noted notes the problem's code for the metrics.

@@ -10,9 +10,16 @@ import (
 
 // object writes one JSON object. encoding/json would re-format a stored result,
 // which goes out byte for byte.
-type object struct{ b []byte }
+type object struct {
+	b    []byte
+	room [256]byte // that b starts in; most answers need no more
+}
 
-func newObject() *object { return &object{b: []byte{'{'}} }
+func newObject() *object {
+	o := new(object)
+	o.b = append(o.room[:0], '{')
+	return o
+}
 
 func (o *object) name(name string) {
 	if len(o.b) > 1 {

@@ -44,7 +44,7 @@ func (a *api) record(w http.ResponseWriter, r *http.Request) error {
 	if rec == nil {
 		return problemf(NotFound, "there is no record of this key, or it has expired; one of a key selected from an event is not found here, for it is stored under its hash: docs/operating.md")
 	}
-	send(w, http.StatusOK, "application/json", shown(rec))
+	send(w, http.StatusOK, jsonType, shown(rec))
 	return nil
 }
 
@@ -144,6 +144,6 @@ func (a *api) getHealth(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	send(w, http.StatusOK, "application/json", newObject().text("status", "ok"))
+	send(w, http.StatusOK, jsonType, newObject().text("status", "ok"))
 	return nil
 }

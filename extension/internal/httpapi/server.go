@@ -88,7 +88,7 @@ func New(opt Options) http.Handler {
 	r.Method(http.MethodGet, healthPath, a.handle(a.getHealth))
 	r.Method(http.MethodGet, "/metrics", opt.Metrics)
 	r.Method(http.MethodGet, "/openapi.json", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", jsonType)
 		w.Header().Set("Content-Length", strconv.Itoa(len(openapi)))
 		_, _ = w.Write(openapi)
 		return nil

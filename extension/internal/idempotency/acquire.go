@@ -75,10 +75,9 @@ func (e *Engine) Acquire(ctx context.Context, req AcquireRequest) (Outcome, erro
 		return e.granted(e.grant(nil, secret, req), req, token{unstored: true}), nil
 	}
 	out, err := e.acquire(ctx, secret, req)
-	var down *StoreError
 	// Never against the store's own word: a record that was seen may be of work that
 	// is running or done.
-	if errors.As(err, &down) && e.opt.ProceedOnStoreError && !down.Seen {
+	if down, away := errors.AsType[*StoreError](err); away && e.opt.ProceedOnStoreError && !down.Seen {
 		e.opt.Observer.Unprotected()
 		e.opt.Log.Warn("the store did not answer; the work runs without protection because IDEMPOTENCY_ON_STORE_ERROR is proceed",
 			"key_hash", KeyHash(req.Key), "request_id", req.RequestID, "error", down)
@@ -116,9 +115,9 @@ func (e *Engine) acquire(ctx context.Context, secret string, req AcquireRequest)
 			begun = e.opt.Now()
 		}
 		out, err := e.acquireOnce(ctx, secret, req, begun)
-		var down *StoreError
+		down, away := errors.AsType[*StoreError](err)
 		switch {
-		case errors.As(err, &down) && !first:
+		case away && !first:
 			down.Seen = true // In an earlier round.
 			return out, down
 		case err != nil || out.Status != OutcomeInProgress:
@@ -190,10 +189,9 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 			}
 			return e.granted(rec, req, token{}), nil
 		}
-		var met *ConditionError
-		if !errors.As(err, &met) {
-			var down *StoreError
-			if errors.As(err, &down) && !down.Seen {
+		met, refused := errors.AsType[*ConditionError](err)
+		if !refused {
+			if down, away := errors.AsType[*StoreError](err); away && !down.Seen {
 				// The write may have been taken all the same: whoever settles what this
 				// invocation left settles that, too.
 				e.note(rec, req, token{}, rec)
@@ -214,8 +212,7 @@ func (e *Engine) acquireOnce(ctx context.Context, secret string, req AcquireRequ
 		case Exhaust:
 			final := e.exhausted(met.Stored, now, req.TTL)
 			err := e.store.Put(ctx, final, Condition{Prev: met.Stored})
-			var down *StoreError
-			if errors.As(err, &down) {
+			if down, away := errors.AsType[*StoreError](err); away {
 				down.Seen = true
 				return Outcome{}, down
 			}

@@ -20,7 +20,7 @@ type openClaim struct {
 	untold *Record
 	// owed is the end that the handler asked for and the store has not taken.
 	owed *ending
-	// ended is closed when the claim is no longer open.
+	// ended is closed when the claim is no longer open; nil: nobody waits for it.
 	ended chan struct{}
 }
 
@@ -70,7 +70,6 @@ func (c *claims) add(o openClaim) {
 		return // A repeated acquire: the claim is as old as it was.
 	}
 	o.acquired = c.now()
-	o.ended = make(chan struct{})
 	c.open[o.token.id()] = &o
 	if len(c.open) >= c.pruneAt {
 		c.prune()
@@ -101,7 +100,9 @@ func (c *claims) forget(o *openClaim) {
 func (c *claims) drop(o *openClaim) {
 	c.forget(o)
 	delete(c.open, o.token.id())
-	close(o.ended)
+	if o.ended != nil {
+		close(o.ended)
+	}
 }
 
 func (c *claims) remove(id claimID) {
@@ -189,6 +190,9 @@ func (c *claims) leftBehind(rec *Record, requestID string) <-chan struct{} {
 	}
 	if o.requestID == requestID && c.now().Sub(o.acquired) < sameRequest {
 		return nil
+	}
+	if o.ended == nil {
+		o.ended = make(chan struct{})
 	}
 	return o.ended
 }
@@ -301,9 +305,9 @@ func (e *Engine) settle(ctx context.Context, c OpenClaim, cause Failure, retry b
 	} else {
 		err = e.write(ctx, t, to)
 	}
-	var down *StoreError
+	_, away := errors.AsType[*StoreError](err)
 	switch {
-	case errors.As(err, &down):
+	case away:
 		log.Error("could not settle an open claim; it holds until its lease ends", "lease_expires_at", lease, "error", err)
 		e.opt.Observer.Settled(cause.Type, false)
 		return

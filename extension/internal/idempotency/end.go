@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/canon"
 )
 
 // CompleteRequest ends a claim with a result.
@@ -18,6 +20,10 @@ type CompleteRequest struct {
 	// Batch is what the request is answered together with; nil: it is alone.
 	Batch *Batch
 }
+
+// ValidResult tells whether text can be a Result: exactly one JSON text, and in UTF-8,
+// for a table keeps text.
+func ValidResult(text []byte) bool { return canon.Valid(text) == nil }
 
 // FailRequest ends a claim whose work failed.
 type FailRequest struct {
@@ -100,8 +106,7 @@ func (e *Engine) Renew(ctx context.Context, text string, until time.Time) (Renew
 		Status: InProgress, LeaseExpiresAt: until, Expiration: e.expiryOfClaim(until, t.ttl),
 		UpdatedAt: e.opt.Now().Truncate(time.Millisecond),
 	})
-	var met *ConditionError
-	if errors.As(err, &met) {
+	if met, refused := errors.AsType[*ConditionError](err); refused {
 		err = refusal(met.Stored, t)
 		if rec := met.Stored; rec != nil && t.names(rec) && rec.Status == InProgress && rec.LeaseExpiresAt.After(until) {
 			until, err = rec.LeaseExpiresAt, nil // No renewal shortens a lease: the longer one stands.
@@ -135,8 +140,7 @@ func (e *Engine) end(ctx context.Context, t token, to ending, b *Batch) (Ended, 
 	}
 	e.open.owe(t, to)
 	err := e.writeInTime(ctx, t, to, b)
-	var down *StoreError
-	if errors.As(err, &down) {
+	if _, away := errors.AsType[*StoreError](err); away {
 		e.open.refuse(t.id())
 	} else {
 		e.open.remove(t.id())
@@ -178,8 +182,8 @@ func (e *Engine) write(ctx context.Context, t token, to ending) error {
 		}
 	}
 	err := e.store.Update(ctx, t.key, change)
-	var met *ConditionError
-	if !errors.As(err, &met) {
+	met, refused := errors.AsType[*ConditionError](err)
+	if !refused {
 		return err
 	}
 	if rec := met.Stored; rec != nil && t.names(rec) && endedAs(rec) == to.status {

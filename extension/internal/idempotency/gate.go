@@ -12,33 +12,35 @@ func (e *Engine) AwaitAcquires(ctx context.Context) { e.granting.await(ctx) }
 type gate struct {
 	mu     sync.Mutex
 	inside int
-	empty  chan struct{} // closed when the last one leaves
+	empty  chan struct{} // closed when the last one leaves; nil: nobody waits
 }
 
 func (g *gate) enter() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.inside == 0 {
-		g.empty = make(chan struct{})
-	}
 	g.inside++
 }
 
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.inside--; g.inside == 0 {
+	if g.inside--; g.inside == 0 && g.empty != nil {
 		close(g.empty)
+		g.empty = nil
 	}
 }
 
 func (g *gate) await(ctx context.Context) {
 	g.mu.Lock()
-	inside, empty := g.inside, g.empty
-	g.mu.Unlock()
-	if inside == 0 {
+	if g.inside == 0 {
+		g.mu.Unlock()
 		return
 	}
+	if g.empty == nil {
+		g.empty = make(chan struct{})
+	}
+	empty := g.empty
+	g.mu.Unlock()
 	select {
 	case <-empty:
 	case <-ctx.Done():

@@ -73,8 +73,10 @@ func derivedSecret(key Key, clientToken string) string {
 	return tokenEncoding.EncodeToString(h.Sum(nil)[:secretBytes])
 }
 
+// usualToken is the length up to which a token is made and read on the stack.
+const usualToken = 256
+
 func (t token) text() string {
-	secret, _ := tokenEncoding.DecodeString(t.secret)
 	var flags byte
 	if t.unprotected {
 		flags |= flagUnprotected
@@ -82,7 +84,8 @@ func (t token) text() string {
 	if t.unstored {
 		flags |= flagUnstored
 	}
-	b := append([]byte{tokenVersion, flags}, secret...)
+	b := append(make([]byte, 0, usualToken), tokenVersion, flags)
+	b, _ = tokenEncoding.AppendDecode(b, []byte(t.secret))
 	b = binary.AppendUvarint(b, uint64(t.fence))
 	b = binary.AppendUvarint(b, uint64(t.attempt))
 	b = binary.AppendUvarint(b, uint64(t.ttl/time.Millisecond))
@@ -90,7 +93,7 @@ func (t token) text() string {
 	b = binary.AppendUvarint(b, uint64(len(t.key.Partition)))
 	b = append(b, t.key.Partition...)
 	b = append(b, t.key.Sort...)
-	return tokenEncoding.EncodeToString(b)
+	return string(tokenEncoding.AppendEncode(make([]byte, 0, usualToken), b))
 }
 
 var errNotAToken = errors.New("not a token of an acquire")
@@ -99,7 +102,7 @@ func parseToken(text string) (token, error) {
 	if len(text) > maxTokenTextSize {
 		return token{}, errNotAToken
 	}
-	b, err := tokenEncoding.DecodeString(text)
+	b, err := tokenEncoding.AppendDecode(make([]byte, 0, usualToken), []byte(text))
 	if err != nil || len(b) < 2+secretBytes || b[0] != tokenVersion || b[1] > flagUnprotected|flagUnstored {
 		return token{}, errNotAToken
 	}

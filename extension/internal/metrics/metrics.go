@@ -28,6 +28,24 @@ type Metrics struct {
 	storeSeconds   *prometheus.HistogramVec
 	storeErrors    *prometheus.CounterVec
 	storeCapacity  *prometheus.CounterVec
+
+	// What each request counts on, found once.
+	answered series[answer, answeredSeries]
+	acquired series[idempotency.OutcomeStatus, prometheus.Counter]
+	stored   series[string, prometheus.Observer]
+	consumed series[string, prometheus.Counter]
+}
+
+// answer is what a request is counted by.
+type answer struct {
+	call   string
+	status int
+	code   string
+}
+
+type answeredSeries struct {
+	count   prometheus.Counter
+	seconds prometheus.Observer
 }
 
 // seconds are the bounds of the histograms: from a duplicate answered from
@@ -53,6 +71,12 @@ func New(version string) *Metrics {
 		storeErrors:    prometheus.NewCounterVec(counter("store_errors_total", "Store calls without an answer, by kind."), []string{"op", "code"}),
 		storeCapacity:  prometheus.NewCounterVec(counter("store_capacity_units_total", "DynamoDB capacity units consumed, as DynamoDB reports them; failed conditions are not reported."), []string{"op"}),
 	}
+	m.answered.find = func(a answer) answeredSeries {
+		return answeredSeries{m.requests.WithLabelValues(a.call, strconv.Itoa(a.status), a.code), m.requestSeconds.WithLabelValues(a.call)}
+	}
+	m.acquired.find = func(s idempotency.OutcomeStatus) prometheus.Counter { return m.acquires.WithLabelValues(string(s)) }
+	m.stored.find = func(op string) prometheus.Observer { return m.storeSeconds.WithLabelValues(op) }
+	m.consumed.find = func(op string) prometheus.Counter { return m.storeCapacity.WithLabelValues(op) }
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "idempotency", Name: "build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.requests, m.requestSeconds, m.acquires, m.unprotected, m.settled, m.storeSeconds, m.storeErrors, m.storeCapacity, info,
@@ -86,13 +110,14 @@ func (m *Metrics) Handler() http.Handler {
 
 // Answered notes an answered API call; code is empty but for problems.
 func (m *Metrics) Answered(call string, status int, code string, took time.Duration) {
-	m.requests.WithLabelValues(call, strconv.Itoa(status), code).Inc()
-	m.requestSeconds.WithLabelValues(call).Observe(took.Seconds())
+	s := m.answered.of(answer{call, status, code})
+	s.count.Inc()
+	s.seconds.Observe(took.Seconds())
 }
 
 // Acquired implements idempotency.Observer.
 func (m *Metrics) Acquired(status idempotency.OutcomeStatus) {
-	m.acquires.WithLabelValues(string(status)).Inc()
+	m.acquired.of(status).Inc()
 }
 
 // Unprotected implements idempotency.Observer.
@@ -108,7 +133,7 @@ func (m *Metrics) Settled(cause string, ok bool) {
 }
 
 // Capacity notes consumed capacity units.
-func (m *Metrics) Capacity(op string, units float64) { m.storeCapacity.WithLabelValues(op).Add(units) }
+func (m *Metrics) Capacity(op string, units float64) { m.consumed.of(op).Add(units) }
 
 // Store returns the store with its calls timed.
 func (m *Metrics) Store(store idempotency.Store) idempotency.Store { return &timed{store, m} }
@@ -119,9 +144,8 @@ type timed struct {
 }
 
 func (t *timed) note(op string, start time.Time, err error) {
-	t.m.storeSeconds.WithLabelValues(op).Observe(time.Since(start).Seconds())
-	var down *idempotency.StoreError
-	if errors.As(err, &down) {
+	t.m.stored.of(op).Observe(time.Since(start).Seconds())
+	if down, ok := errors.AsType[*idempotency.StoreError](err); ok {
 		code := "store_unavailable"
 		if down.Throttled {
 			code = "store_throttled"

@@ -3,9 +3,8 @@ package runtimeproxy
 import (
 	"bytes"
 	"encoding/json"
-	"mime"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/idempotency"
 )
 
 // envelope is how a response is stored that is not plain JSON. It names the
@@ -27,11 +26,8 @@ const envelopeMark = `"lambda-idempotency:response"`
 // stored is the JSON text that is kept of a response. Plain JSON stays as it is,
 // so that a caller of the HTTP API gets the same result.
 func stored(contentType string, body []byte) []byte {
-	media, _, err := mime.ParseMediaType(contentType)
-	plain := contentType == "" || err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 	// Content types with parameters are kept, and what looks like an envelope.
-	// A table keeps text, and text is UTF-8.
-	if plain && (contentType == "" || contentType == jsonType) && utf8.Valid(body) && json.Valid(body) && !bytes.Contains(body, []byte(envelopeMark)) {
+	if (contentType == "" || contentType == jsonType) && idempotency.ValidResult(body) && !bytes.Contains(body, []byte(envelopeMark)) {
 		return body
 	}
 	text, _ := json.Marshal(envelope{&enveloped{ContentType: contentType, Body: body}}) // Strings and bytes always can.
