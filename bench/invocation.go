@@ -178,11 +178,12 @@ var comparisons = []struct {
 
 func (w *world) invocationSection(f invocations, d *document) {
 	d.heading("Per invocation")
-	d.text(`Times are milliseconds, as the handler's process sees them, in a process that is warm. "Beyond the store" is what is left of an
-invocation when the time is taken away during which a request was at the store: the relay before DynamoDB Local saw its first byte, and had not
-yet seen the last of the answer. That time is the store's own, with its delay. The work itself does nothing. CPU is the processor time of one
-invocation: the handler's process, and what the sidecar adds. "In memory" is a sidecar that calls no store: what is left is the client, the way
-to the sidecar and back, and its own work; the rest of ours beyond the store is its call of DynamoDB, with the AWS SDK for Go.`)
+	d.text(`Times are milliseconds, as the handler's process sees them, in a process that is warm. A store latency of 5 ms is an answer that is
+passed on 5 ms after its request, or as soon as DynamoDB Local has it if that takes longer. "Beyond the store" is what is left of an invocation
+when the time is taken away during which a request was at the store: the relay before DynamoDB Local saw its first byte, and had not yet seen the
+last of the answer. The work itself does nothing. CPU is the processor time of one invocation: the handler's process, and what the sidecar adds.
+"In memory" is a sidecar that calls no store: what is left is the client, the way to the sidecar and back, and its own work, hot: without the
+pause that the store's answer is.`)
 	for _, l := range w.plan.latencies {
 		for _, kind := range kinds {
 			d.subheading(fmt.Sprintf("%s, store latency %d ms (%d invocations each)", strings.ToUpper(kind[:1])+kind[1:], l.delay.Milliseconds(), l.turns*perTurn))

@@ -163,7 +163,7 @@ func (p *profile) read(traces string) error {
 
 // owners are told by the innermost frame that is one of theirs: what a library calls on its way is its own.
 var owners = []struct{ prefix, name string }{
-	{"github.com/aws/", "the AWS SDK: serialising, signing, retrying, its middleware"},
+	{"github.com/aws/", "the AWS SDK: serialising, signing, credentials"},
 	{"net/http.(*persistConn)", "HTTP to DynamoDB"},
 	{"net/http.(*Transport)", "HTTP to DynamoDB"},
 	{"net/http.(*conn)", "HTTP from the handler"},

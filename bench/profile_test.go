@@ -27,7 +27,7 @@ Type: cpu
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]float64{"HTTP to DynamoDB": 0.2, "the AWS SDK: serialising, signing, retrying, its middleware": 0.3, "all else": 0.5} {
+	for name, want := range map[string]float64{"HTTP to DynamoDB": 0.2, "the AWS SDK: serialising, signing, credentials": 0.3, "all else": 0.5} {
 		if got := p.shares[name]; math.Abs(got-want) > 1e-9 {
 			t.Errorf("the share of %s is %v, not %v", name, got, want)
 		}

@@ -36,12 +36,12 @@ func targets(r results) []target {
 		layer = max(layer, size)
 	}
 	median := func(list []float64) string { return spread.Number(spread.Median(list)) }
-	calls := "most of it is neither the client nor the sidecar's own work, but its calls of DynamoDB, see below: the SDK's middleware and signing, HTTP to DynamoDB, and " +
-		"the waking of threads for one call at a time, by the profile above"
+	calls := "see below: most of it is the sidecar's call of DynamoDB (HTTP, signing, serialising, by the profile above), and all that runs after a pause takes longer than hot: " +
+		"on this machine even a bare round trip over localhost takes several times as long after 5 ms as at once"
 	ten := r.batches[10][batchPython]
 	store := "of " + median(ten["first run"]) + " ms, the store had a request for " + median(ten["first run"+atStore]) + " ms: ten calls side by side take DynamoDB Local longer than one, " +
 		"which a table in AWS would not; Powertools, one call after the other, does not meet that"
-	bundled := "the client is nine small files, each to be found, read and compiled; bundled into one it loads in " +
+	files := "the client is a few files, each to be found, read and compiled; bundled into one it loads in " +
 		median(r.cold.added("lambda", "Node.js, sidecar, bundled")) + " ms instead of " + median(r.cold.added("lambda", oursNode)) + " ms"
 	ours := r.costs.units[oursPython][100]["Duplicate, done"]
 	return []target{
@@ -49,7 +49,7 @@ func targets(r results) []target {
 		{"duplicate from Python, beyond the store / Powertools Python", r.invocations.pair(at, "duplicate", oursPython, theirsPython, true), 0.33, "", calls},
 		{"duplicate from Node.js, beyond the store / Powertools TypeScript", r.invocations.pair(at, "duplicate", oursNode, theirsNode, true), 0.7, "", calls},
 		{"import and construction, Python / Powertools + boto3", r.cold.ratio("lambda", oursPython, "Python, Powertools + boto3"), 0.05, "", ""},
-		{"import and construction, Node.js / Powertools + SDK", r.cold.ratio("lambda", oursNode, "Node.js, Powertools + SDK"), 0.05, "", bundled},
+		{"import and construction, Node.js / Powertools + SDK", r.cold.ratio("lambda", oursNode, "Node.js, Powertools + SDK"), 0.05, "", files},
 		{"SQS batch of 10 from Python / Powertools Python", r.batches.ratio(10, "first run", batchPython, theirBatchPython), 0.12, "", store},
 		{"first run from Go through the sidecar / the SDK called directly, whole", r.invocations.pair(at, "first run", oursGo, floorGo, false), 1.25, "", calls},
 		{"sidecar, exec to registered", spread.Of(r.size.starts["ms-registered"]), 30, " ms", ""},
@@ -84,7 +84,7 @@ func targetSection(r results, d *document) {
 // behind tells what is in the invocations that the targets are about.
 func (r results) behind(d *document) {
 	const at = 5 * time.Millisecond
-	d.text("What is behind those of invocations: milliseconds beyond the store, medians. In memory is what the client, localhost and the sidecar itself\ntake; the rest are the sidecar's calls of DynamoDB with the AWS SDK for Go. Beside it is what the same SDK takes in a handler that calls it directly.")
+	d.text("What is behind those of invocations: milliseconds beyond the store, medians. In memory is what the client, localhost and the sidecar itself\ntake, hot; the rest are the sidecar's calls of DynamoDB, and what all of it takes longer after a pause. Beside it is what the AWS SDK for Go takes\nin a handler that calls it directly.")
 	d.table("", "Ours", "in memory", "the rest", "Go, AWS SDK directly", "Powertools")
 	for _, kind := range kinds {
 		for _, row := range [][3]string{{oursPython, inMemoryPython, theirsPython}, {oursNode, inMemoryNode, theirsNode}, {oursGo, inMemoryGo, ""}} {

@@ -113,7 +113,7 @@ func (w *world) temp(parts ...string) string {
 // prepareDrivers builds those in Go, and puts together those in Node.js as a deployed function is: its files, its
 // packages, and a bundle for those who deploy that.
 func (w *world) prepareDrivers(ctx context.Context) error {
-	for _, name := range []string{"plain", "sidecar", "sdk"} {
+	for _, name := range []string{"plain", "sidecar", "sdk", "sqs"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", w.temp("go-"+name), "./bench/drivers/go/"+name)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the driver: %w: %s", err, out)

@@ -1,5 +1,4 @@
-// Package delay is the way to a store that lies further off: it passes bytes on, each request late, and tells how long
-// every round trip took.
+// Package delay makes a store answer as late as one that lies further off, and tells how long every round trip took.
 package delay
 
 import (
@@ -49,7 +48,9 @@ func (r *Relay) Close() {
 	}
 }
 
-// SetDelay makes every request from now on wait so long.
+// SetDelay is the time from a request until its answer, of every request from now on: an answer that comes sooner waits,
+// and one that comes later is passed on at once. So what the store itself takes is part of that time, as it is of the
+// latency of a service.
 func (r *Relay) SetDelay(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,10 +100,15 @@ func (r *Relay) pass(near net.Conn) {
 	}()
 	// HTTP/1.1 without pipelining: what comes after an answer is a request, and all else belongs to the one before.
 	var trip *Trip
+	var due time.Time
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		copyEach(near, far, func() {
+			r.mu.Lock()
+			wait := time.Until(due)
+			r.mu.Unlock()
+			time.Sleep(wait)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if trip != nil {
@@ -114,15 +120,13 @@ func (r *Relay) pass(near net.Conn) {
 	copyEach(far, near, func() {
 		begin := clock.Now()
 		r.mu.Lock()
+		defer r.mu.Unlock()
 		if trip != nil && trip.End == 0 {
-			r.mu.Unlock()
 			return
 		}
 		trip = &Trip{Begin: begin}
 		r.trips = append(r.trips, trip)
-		delay := r.delay
-		r.mu.Unlock()
-		time.Sleep(delay)
+		due = time.Now().Add(r.delay)
 	})
 	_ = far.Close()
 	<-done

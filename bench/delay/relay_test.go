@@ -14,7 +14,7 @@ import (
 	"github.com/lambda-idempotency/lambda-idempotency/bench/delay"
 )
 
-// Every request is late by the delay, is one trip however large it is, and its bytes arrive as they were.
+// Every answer is late by the delay, is one trip however large it is, and its bytes arrive as they were.
 func TestRelay(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // As a store does, it answers what it has read.
@@ -56,6 +56,32 @@ func TestRelay(t *testing.T) {
 	}
 	if trips := relay.Take(); len(trips) != 0 {
 		t.Errorf("trips were told of twice: %v", trips)
+	}
+}
+
+// What the store takes by itself is part of the delay, for it has the request at once.
+func TestRelayCountsTheStoresOwnTime(t *testing.T) {
+	const late = 500 * time.Millisecond
+	asked := make(chan time.Time, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- time.Now()
+		time.Sleep(late)
+	}))
+	defer server.Close()
+	relay, err := delay.Listen(strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer relay.Close()
+	relay.SetDelay(late)
+	begin := time.Now()
+	res, err := http.Get("http://" + relay.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if held, took := (<-asked).Sub(begin), time.Since(begin); held >= late || took >= 2*late {
+		t.Errorf("the store was asked after %v, and its answer here after %v, with a delay of %v", held, took, late)
 	}
 }
 

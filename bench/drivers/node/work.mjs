@@ -1,7 +1,7 @@
 // The work that all handlers do, and how often they did it.
 export const count = { times: 0 };
 
-// Refused is what the work fails with when the event says so.
+// Refused is what the work fails with when the event says so, or when it was done for the record.
 export class Refused extends Error {}
 
 export function work(event) {
@@ -11,7 +11,12 @@ export function work(event) {
   return { done: event.JobId, text: event.Text ?? '' };
 }
 
-export function recordWork(record) {
+const done = new Set();
+
+// recordWork fails for a record that it was done for already: as many times without a failure are as many records.
+export function recordWork({ messageId }) {
   count.times++;
-  return { done: record.messageId };
+  if (done.has(messageId)) throw new Refused(`${messageId} was done already`);
+  done.add(messageId);
+  return { done: messageId };
 }

@@ -3,10 +3,11 @@
 import os
 
 times = 0
+done = set()
 
 
 class Refused(Exception):
-    """The work fails when the event says so."""
+    """The work fails when the event says so, or was done for the record."""
 
 
 def work(event):
@@ -20,6 +21,11 @@ def work(event):
 
 
 def record_work(record):
+    """Fails for a record that it was done for already: as many times without a failure are as many records."""
     global times
     times += 1
-    return {"done": record["messageId"]}
+    name = record["messageId"]
+    if name in done:
+        raise Refused(f"{name} was done already")
+    done.add(name)
+    return {"done": name}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
@@ -36,6 +37,19 @@ var ran int
 func Work(_ context.Context, j Job) (Receipt, error) {
 	ran++
 	return Receipt{Done: j.JobID, Text: j.Text}, nil
+}
+
+var done = map[string]bool{}
+
+// RecordWork is what is done for each record of a queue. It fails for a record that it was done for already: as many
+// times without a failure are as many records.
+func RecordWork(_ context.Context, m events.SQSMessage) error {
+	ran++
+	if done[m.MessageId] {
+		return fmt.Errorf("%s was done already", m.MessageId)
+	}
+	done[m.MessageId] = true
+	return nil
 }
 
 type order struct {
