@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -17,7 +18,22 @@ import (
 )
 
 func main() {
+	if processors := processors(os.Getenv); processors > 0 {
+		runtime.GOMAXPROCS(processors)
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// processors is how many the program uses at a time; 0: as Go decides. Lambda
+// runs one invocation at a time, which waits for one call of the sidecar. To
+// spread that over processors wakes threads for nothing, a quarter of its
+// processor time (docs/benchmarks.md), and takes them from the handler. Managed
+// Instances run many invocations at a time.
+func processors(getenv func(string) string) int {
+	if getenv("GOMAXPROCS") != "" || getenv("AWS_LAMBDA_INITIALIZATION_TYPE") == config.ManagedInstances {
+		return 0
+	}
+	return 1
 }
 
 const usage = `lambda-idempotency %s: duplicate suppression for AWS Lambda functions, over localhost.

@@ -81,6 +81,10 @@ type Config struct {
 // DefaultProxyPort is where runtimes look for the runtime proxy.
 const DefaultProxyPort = 2775
 
+// ManagedInstances is AWS_LAMBDA_INITIALIZATION_TYPE where Lambda runs many
+// invocations at a time: https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html
+const ManagedInstances = "lambda-managed-instances"
+
 // InLambda tells whether the process is a Lambda extension.
 func (c *Config) InLambda() bool { return c.RuntimeAPI != "" }
 
@@ -95,7 +99,7 @@ func Load(environ []string) (*Config, error) {
 	}
 	c := &Config{
 		RuntimeAPI: env["AWS_LAMBDA_RUNTIME_API"],
-		Managed:    env["AWS_LAMBDA_INITIALIZATION_TYPE"] == "lambda-managed-instances",
+		Managed:    env["AWS_LAMBDA_INITIALIZATION_TYPE"] == ManagedInstances,
 		Function:   env["AWS_LAMBDA_FUNCTION_NAME"],
 		Attributes: dynamodb.DefaultAttributes(),
 	}
