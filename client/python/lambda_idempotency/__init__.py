@@ -10,8 +10,8 @@ def handler(event, context):
 from __future__ import annotations
 
 from .block import Block, BlockClaim, idempotency
-from .claim import Claim, current_claim
-from .client import ABSENT, Client, Failure, Outcome, default_client
+from .claim import Claim, Failure, Outcome, current_claim
+from .client import ABSENT, Client, default_client
 from .decorators import idempotent, idempotent_function
 from .errors import (
     ClaimLostError,

@@ -1,47 +1,31 @@
 """The same for coroutines.
 
-The standard library has no HTTP for asyncio, so a call blocks a thread of an executor, and the event loop goes on.
+The standard library has no HTTP for asyncio, so a call blocks a thread; see threads.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from . import claim as claims
 from . import wrap
 from .claim import Claim
-from .client import ABSENT, Client, Failure, Outcome, default_client
+from .client import ABSENT, Client, default_client
+from .threads import begin_acquire, to_its_end
 
 TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from concurrent.futures import Future
     from typing import Any, Callable
 
     from .annotations import FinalErrors, Key, R, Seconds
-    from .batch import Batch
-
-_executors: dict[tuple[int, str], ThreadPoolExecutor] = {}
-
-
-def _executor(of: str, threads: int) -> ThreadPoolExecutor:
-    # A fork takes the executor along, but none of its threads.
-    key = (os.getpid(), of)
-    if key not in _executors:
-        made = ThreadPoolExecutor(threads, f"lambda_idempotency-{of}")
-        if _executors.setdefault(key, made) is not made:  # Another event loop was faster.
-            made.shutdown(wait=False)
-    return _executors[key]
+    from .claim import Failure, Outcome
 
 
 def _acquire(client: Client, request: dict[str, Any]) -> Future[Outcome]:
-    # The acquires have threads of their own: those that wait for another run's end must not keep it from being told.
-    # The context tells of the invocation.
-    call = partial(client.acquire, **request)
-    return _executor("acquire", 64).submit(contextvars.copy_context().run, call)
+    return begin_acquire(partial(client.acquire, **request))
 
 
 async def _answered(future: Future[Outcome], client: Client) -> Outcome:
@@ -58,18 +42,6 @@ def _give_back(client: Client, future: Future[Outcome]) -> None:
         return
     outcome = future.result()
     wrap.fail(Claim(client, outcome), asyncio.CancelledError(), ())
-
-
-async def _end(call: Callable[[], R]) -> R:
-    """Waits for a call that ends or renews a claim, to its end also if the waiting is cancelled."""
-    future = asyncio.wrap_future(_executor("end", 16).submit(call))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait({future})
-        if not future.cancelled():
-            future.exception()  # Nobody else will look at it.
-        raise
 
 
 class AsyncClient:
@@ -103,15 +75,15 @@ class AsyncClient:
 
     async def complete(self, token: str, result: Any = None, *, ttl: Seconds | None = None) -> None:
         """As ``Client.complete``."""
-        await _end(partial(self._client.complete, token, result, ttl=ttl))
+        await to_its_end(self._client.complete, token, result, ttl=ttl)
 
     async def fail(self, token: str, error: BaseException | Failure | None = None, *, retry: bool = True) -> None:
         """As ``Client.fail``."""
-        await _end(partial(self._client.fail, token, error, retry=retry))
+        await to_its_end(self._client.fail, token, error, retry=retry)
 
     async def renew(self, token: str, *, lease: Seconds | None = None) -> int:
         """As ``Client.renew``."""
-        return await _end(partial(self._client.renew, token, lease=lease))
+        return await to_its_end(self._client.renew, token, lease=lease)
 
     async def run(
         self,
@@ -126,12 +98,12 @@ class AsyncClient:
         final_errors: FinalErrors = (),
     ) -> R:
         """As ``Client.run``, for an ``async def``."""
+        wrap.check_final(final_errors)
         request = {"key": key, "payload": payload, "scope": scope, "ttl": ttl, "wait": wait, "lease": lease}
         return await run(self._client, request, fn, final_errors)
 
 
 async def run(client: Client, request: dict[str, Any], work: Callable[[], Awaitable[R]], final_errors: FinalErrors) -> R:
-    wrap.check_final(final_errors)
     outcome = await _answered(_acquire(client, request), client)
     if outcome.status != "acquired":
         done: R = wrap.replay(outcome)
@@ -149,35 +121,13 @@ async def run(client: Client, request: dict[str, Any], work: Callable[[], Awaita
     return result
 
 
-async def run_batch(batch: Batch, work: Callable[[dict[str, Any]], Awaitable[Any]]) -> dict[str, Any]:
-    future = _executor("acquire", 64).submit(contextvars.copy_context().run, batch.acquire)
-    try:
-        await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
-        # Claims that are granted to nobody are given back.
-        future.add_done_callback(lambda _: batch.end())
-        raise
-    try:
-        for task in batch.turns():
-            with task:
-                await work(task.record)
-    except GeneratorExit:
-        batch.end()  # The coroutine was thrown away: it may not wait for anything anymore.
-        raise
-    except BaseException:
-        await _end(batch.end)
-        raise
-    await _end(batch.end)
-    return batch.report()
-
-
 async def fail(held: Claim, error: BaseException, final_errors: FinalErrors) -> None:
     if isinstance(error, GeneratorExit):
         # The coroutine was thrown away by the garbage collector: it may not wait for anything anymore.
         wrap.fail(held, error, final_errors)
     else:
-        await _end(partial(wrap.fail, held, error, final_errors))
+        await to_its_end(wrap.fail, held, error, final_errors)
 
 
 async def complete(held: Claim, result: Any) -> None:
-    await _end(partial(wrap.complete, held, result))
+    await to_its_end(wrap.complete, held, result)

@@ -7,11 +7,11 @@ from functools import wraps
 
 from . import claim as claims
 from . import decorators, wrap
-from .claim import Claim
-from .client import Client, Failure, acquire_parts, default_client, disabled, fail_parts, granted, json_object, named, outcome_of
-from .encoding import encode
+from .claim import Claim, Failure
+from .client import Client, acquire_request, default_client, disabled, fail_request, granted, named, outcome_of
+from .encoding import encode_object
 from .errors import ClaimLostError, FailedError, IdempotencyError, InProgressError, ProblemError, UnavailableError
-from .invocation import invocation, remaining_s
+from .invocation import invocation, remaining_ms
 from .warn import warn
 
 TYPE_CHECKING = False  # see annotations.py
@@ -21,7 +21,7 @@ if not TYPE_CHECKING:
         return signature  # Another definition of the same name follows.
 
 else:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
     from typing import Any, Callable, overload
 
     from .annotations import FinalErrors, KeyOption, Seconds
@@ -81,12 +81,11 @@ def idempotent_batch(handler: Callable[..., Any] | None = None, /, *, key: KeyOp
             return Batch(client, _records(event), lambda record: request(record, context), options.get("final_errors", ()))
 
         if decorators.is_coroutine(fn):
-            from .aio import run_batch
 
             @wraps(fn)
             async def async_wrapper(event: Any, context: Any = None) -> Any:
                 with invocation(context):
-                    return await run_batch(batch(event, context), lambda record: fn(record, context))
+                    return await run_batch_async(batch(event, context), lambda record: fn(record, context))
 
             return async_wrapper
 
@@ -108,6 +107,32 @@ def run_batch_here(batch: Batch, work: Callable[[dict[str, Any]], Any]) -> dict[
                 wrap.refuse_awaitable(work(task.record))
     finally:
         batch.end()
+    return batch.report()
+
+
+async def run_batch_async(batch: Batch, work: Callable[[dict[str, Any]], Awaitable[Any]]) -> dict[str, Any]:
+    import asyncio  # It is slow to import, and not needed by other functions.
+
+    from .threads import begin_acquire, to_its_end
+
+    future = begin_acquire(batch.acquire)
+    try:
+        await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        # Claims that are granted to nobody are given back.
+        future.add_done_callback(lambda _: batch.end())
+        raise
+    try:
+        for task in batch.turns():
+            with task:
+                await work(task.record)
+    except GeneratorExit:
+        batch.end()  # The coroutine was thrown away: it may not wait for anything anymore.
+        raise
+    except BaseException:
+        await to_its_end(batch.end)
+        raise
+    await to_its_end(batch.end)
     return batch.report()
 
 
@@ -178,7 +203,8 @@ class Batch:
         self._request = request
         self._final_errors = final_errors
         self._tasks = [Task(record) for record in records]
-        left = remaining_s()
+        left_ms = remaining_ms()
+        left = None if left_ms is None else left_ms / 1000
         self._until = None if left is None else time.monotonic() + left
         # Room for the ends.
         self._margin = 0.0 if left is None else min(1 + len(records) / 1000, left / 5)
@@ -188,11 +214,11 @@ class Batch:
         sending = []
         for task in self._tasks:
             try:
-                parts, _ = acquire_parts(**self._request(task.record))
+                text = encode_object(acquire_request(**self._request(task.record)))
                 if disabled():
                     task.held = Claim(self._client, outcome_of("/acquire/batch", granted()))
                 else:
-                    sending.append((task, json_object(parts)))
+                    sending.append((task, text))
             except Exception as error:  # What is wrong with a record is that record's fate.
                 task.error = error
         answered = False
@@ -249,7 +275,7 @@ class Batch:
         for task in self._tasks:
             if task.held and task.ran and task.error is None:
                 task.completed = True
-                sending.append((task, json_object([("token", encode("token", task.held.token))])))
+                sending.append((task, encode_object({"token": task.held.token})))
         unstored = []
         for task, problem in self._ends("/complete/batch", sending):
             if isinstance(problem, ClaimLostError):
@@ -268,8 +294,8 @@ class Batch:
                 if not task.ran:
                     # Under this type the runtime proxy gives claims up, too.
                     told = Failure("Idempotency.HeldBack", str(task.error))
-                parts = fail_parts(task.held.token, told, retry=not (task.ran and isinstance(task.error, self._final_errors)))
-                sending.append((task, json_object(parts)))
+                request = fail_request(task.held.token, told, retry=not (task.ran and isinstance(task.error, self._final_errors)))
+                sending.append((task, encode_object(request)))
         unstored = [problem for _, problem in self._ends("/fail/batch", sending) if problem]
         if unstored:
             warn("the work of some records failed, but that could not be stored, %d in all: %s", len(unstored), unstored[0])

@@ -12,13 +12,14 @@ from types import TracebackType
 from . import claim as claims
 from . import wrap
 from .claim import Claim
-from .client import ABSENT, Client, Outcome, default_client
+from .client import ABSENT, Client, default_client
 
 TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
     from typing import Any
 
     from .annotations import FinalErrors, Key, Seconds
+    from .claim import Outcome
 
 
 class BlockClaim(Claim):

@@ -5,18 +5,44 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
+from functools import lru_cache
 
 from . import invocation
-from .connection import Answer, Connection, NotHTTP, Pool
-from .encoding import encode
+from .claim import Failure, Outcome
+from .connection import Connection, NotHTTP, Pool, header
+from .encoding import encode, encode_object
 from .errors import ClaimLostError, PayloadMismatchError, ProblemError, UnavailableError
+from .wrap import check_final, run
 
 TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
     from typing import Any, Callable
 
     from .annotations import FinalErrors, Key, R, Seconds
+
+
+def _variables() -> dict[bytes, bytes] | None:
+    """Where ``os.environ`` keeps what it shows, if that is where Python has kept it so far."""
+    kept = getattr(os.environ, "_data", None)
+    return kept if os.supports_bytes_environ and kept == dict(os.environb) else None
+
+
+_environ = os.environ
+_kept = _variables()
+_encoding = sys.getfilesystemencoding()
+
+
+def setting(name: bytes) -> str:
+    """A variable of the environment, as it is now; empty if there is none.
+
+    ``os.environ.get`` encodes the name each time, and raises and catches an error if there is none. A call reads up to
+    five variables, and would take a tenth longer with it.
+    """
+    if _kept is None or os.environ is not _environ:
+        return os.environ.get(os.fsdecode(name), "")
+    return _kept.get(name, b"").decode(_encoding, "surrogateescape")
 
 
 class Absent:
@@ -31,57 +57,7 @@ ABSENT = Absent()
 # The sidecar gives up on the store after ten seconds at most, so an answer that takes longer does not come.
 _TIMEOUT_S = 15.0
 
-
-class Failure:
-    """The type and the message of an error that a run ended with."""
-
-    __slots__ = ("message", "type")
-
-    def __init__(self, type: str, message: str) -> None:
-        self.type = type
-        self.message = message
-
-    def __repr__(self) -> str:
-        return f"Failure(type={self.type!r}, message={self.message!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Failure) and (self.type, self.message) == (other.type, other.message)
-
-    def __hash__(self) -> int:
-        return hash((self.type, self.message))
-
-
-class Outcome:
-    """The answer to an acquire. ``status`` says which of the others have a meaning."""
-
-    __slots__ = (
-        "attempt", "completed_at", "error", "failed_at", "fence", "lease_expires_at", "previous_error",
-        "request_id", "result", "result_omitted", "retry_after", "status", "token", "unprotected",
-    )  # fmt: skip
-
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self.status: str = answer["status"]
-        """``acquired``, ``completed``, ``failed`` or ``in_progress``."""
-        self.token: str = answer["token"] if self.status == "acquired" else ""
-        self.fence: int = answer["fence"] if self.status == "acquired" else 0
-        self.attempt: int = answer.get("attempt", 0)
-        self.lease_expires_at: int = answer.get("lease_expires_at", 0)
-        self.previous_error = _failure(answer.get("previous_error"))
-        self.unprotected: bool = answer.get("unprotected", False)
-        self.result: Any = answer.get("result")
-        self.result_omitted: bool = answer.get("result_omitted", False)
-        self.completed_at: int = answer.get("completed_at", 0)
-        self.error = _failure(answer.get("error"))
-        self.failed_at: int = answer.get("failed_at", 0)
-        self.retry_after: float = answer.get("retry_after_ms", 0) / 1000
-        self.request_id: str = answer.get("request_id", "")
-
-    def __repr__(self) -> str:
-        return f"<Outcome {self.status}>"  # Neither the token nor the result belongs in a log.
-
-
-def _failure(told: dict[str, Any] | None) -> Failure | None:
-    return Failure(told.get("type", ""), told.get("message", "")) if told else None
+_decode = json.JSONDecoder().raw_decode
 
 
 class Client:
@@ -96,7 +72,7 @@ class Client:
         self._pool = Pool()
 
     def __repr__(self) -> str:
-        return f"<Client of 127.0.0.1:{self._port or os.environ.get('IDEMPOTENCY_PORT') or 2774}>"
+        return f"<Client of 127.0.0.1:{self._port or setting(b'IDEMPOTENCY_PORT') or 2774}>"
 
     def close(self) -> None:
         """Closes the connections that no call uses. The client can still be used."""
@@ -123,21 +99,9 @@ class Client:
         ``request_id`` and ``deadline_ms`` are taken from the invocation, if they are not given: within a handler that is
         decorated with ``@idempotent``, or within ``with invocation(context)``.
         """
-        parts, wait_ms = acquire_parts(
-            key,
-            event=event,
-            key_jmespath=key_jmespath,
-            payload=payload,
-            scope=scope,
-            ttl=ttl,
-            wait=wait,
-            lease=lease,
-            detached=detached,
-            request_id=request_id,
-            deadline_ms=deadline_ms,
-            client_token=client_token,
-        )
-        return outcome_of("/acquire", granted() if disabled() else self._call("/acquire", parts, wait_ms))
+        request = acquire_request(key, event, key_jmespath, payload, scope, ttl, wait, lease, detached, request_id, deadline_ms, client_token)
+        text = encode_object(request)
+        return outcome_of("/acquire", granted() if disabled() else self.send("/acquire", text, request.get("wait_ms", 0)))
 
     def complete(self, token: str, result: Any = None, *, ttl: Seconds | None = None) -> None:
         """Ends a claim with a result, which duplicates get. Can be repeated."""
@@ -145,26 +109,27 @@ class Client:
 
     def complete_encoded(self, token: str, result: str | None, *, ttl: Seconds | None = None) -> None:
         """Is ``complete`` with the JSON text of a result; None: without a result."""
-        parts = [("token", encode("token", token))]
+        text = f'{{"token":{encode("token", token)}'
         if result is not None:
-            parts.append(("result", result))
+            text += f',"result":{result}'
         if ttl is not None:
-            parts.append(("ttl_seconds", str(-(-_millis("ttl", ttl) // 1000))))
+            text += f',"ttl_seconds":{_ttl_seconds(ttl)}'
         if not disabled():
-            self._call("/complete", parts)
+            self.send("/complete", text + "}")
 
     def fail(self, token: str, error: BaseException | Failure | None = None, *, retry: bool = True) -> None:
         """Ends the claim of work that failed. With ``retry`` the key is free again, else the failure is final."""
-        parts = fail_parts(token, error, retry)
+        text = encode_object(fail_request(token, error, retry))
         if not disabled():
-            self._call("/fail", parts)
+            self.send("/fail", text)
 
     def renew(self, token: str, *, lease: Seconds | None = None) -> int:
         """Gives a claim a new lease. Returns the epoch milliseconds until which it holds."""
-        parts = [("token", encode("token", token))]
+        request: dict[str, Any] = {"token": token}
         if lease is not None:
-            parts.append(("lease_ms", str(_millis("lease", lease))))
-        until = (granted() if disabled() else self._call("/renew", parts)).get("lease_expires_at")
+            request["lease_ms"] = _millis("lease", lease)
+        text = encode_object(request)
+        until = (granted() if disabled() else self.send("/renew", text)).get("lease_expires_at")
         if not isinstance(until, int):
             raise ProblemError(200, "", "the answer to /renew is not the sidecar's")
         return until
@@ -182,21 +147,17 @@ class Client:
         final_errors: FinalErrors = (),
     ) -> R:
         """Runs ``fn`` once per key and returns its result; a duplicate gets the result of the run that was."""
-        from .wrap import run
-
+        check_final(final_errors)
         request = {"key": key, "payload": payload, "scope": scope, "ttl": ttl, "wait": wait, "lease": lease}
         return run(self, request, fn, final_errors)
-
-    def _call(self, path: str, parts: list[tuple[str, str]], wait_ms: int = 0) -> dict[str, Any]:
-        return self.send(path, json_object(parts), wait_ms)
 
     def send(self, path: str, body: str, wait_ms: int = 0) -> dict[str, Any]:
         """Posts a JSON text, for the wrappers."""
         timeout = _TIMEOUT_S + wait_ms / 1000
         until = time.monotonic() + timeout
-        port = self._port or _environment_port()
+        port = self._port or _port(setting(b"IDEMPOTENCY_PORT") or "2774")
         try:
-            answer = self._exchange(port, path, self._secret(), body.encode(), until)
+            status, head, answer = self._exchange(port, path, self._secret(), body.encode(), until)
         except socket.timeout as error:
             raise UnavailableError(detail=f"the sidecar on port {port} did not answer {path} within {timeout:g} s") from error
         except ConnectionRefusedError as error:
@@ -206,14 +167,17 @@ class Client:
         except NotHTTP as error:
             raise ProblemError(detail=f"is something else on port {port}? {error}") from error
         try:
-            told = json.loads(answer.body)
+            text = answer.decode("utf-8", "surrogatepass").strip()
+            told, end = _decode(text)
+            if end != len(text):
+                told = None
         except (ValueError, RecursionError):
             told = None
-        if answer.status == 200 and isinstance(told, dict):
+        if status == 200 and isinstance(told, dict):
             return told
-        raise _problem(port, path, answer, told if isinstance(told, dict) else {})
+        raise _problem(port, path, status, head, told if isinstance(told, dict) else {})
 
-    def _exchange(self, port: int, path: str, secret: str, body: bytes, until: float) -> Answer:
+    def _exchange(self, port: int, path: str, secret: str, body: bytes, until: float) -> tuple[int, bytes, bytes]:
         try:
             return self._once(self._pool.take(port), port, path, secret, body, until)
         except (socket.timeout, ConnectionRefusedError):
@@ -224,7 +188,7 @@ class Client:
             self._pool.clear()
             return self._once(None, port, path, secret, body, until)
 
-    def _once(self, connection: Connection | None, port: int, path: str, secret: str, body: bytes, until: float) -> Answer:
+    def _once(self, connection: Connection | None, port: int, path: str, secret: str, body: bytes, until: float) -> tuple[int, bytes, bytes]:
         connection = connection or Connection(port, until)
         try:
             answer = connection.post(path, secret, body, until)
@@ -235,16 +199,16 @@ class Client:
         return answer
 
     def _secret(self) -> str:
-        get = os.environ.get
-        secret = self._auth_token or get("IDEMPOTENCY_AUTH_TOKEN") or get("AWS_SESSION_TOKEN") or get("AWS_CONTAINER_AUTHORIZATION_TOKEN") or ""
+        secret = (
+            self._auth_token or setting(b"IDEMPOTENCY_AUTH_TOKEN") or setting(b"AWS_SESSION_TOKEN") or setting(b"AWS_CONTAINER_AUTHORIZATION_TOKEN")
+        )
         if "\r" in secret or "\n" in secret:
             raise ValueError("the secret for the sidecar has a line break in it")
         return secret
 
 
-def acquire_parts(
+def acquire_request(
     key: Key | None = None,
-    *,
     event: Any = ABSENT,
     key_jmespath: str | None = None,
     payload: Any = ABSENT,
@@ -256,41 +220,40 @@ def acquire_parts(
     request_id: str | None = None,
     deadline_ms: int | None = None,
     client_token: str | None = None,
-) -> tuple[list[tuple[str, str]], int]:
-    """What an acquire sends, and how long it waits."""
-    parts = []
+) -> dict[str, Any]:
+    """What an acquire sends."""
+    request: dict[str, Any] = {}
     if key is not None:
-        parts.append(("key", encode("key", _key(key))))
+        request["key"] = _key(key)
     elif event is ABSENT:
         raise TypeError("acquire needs a key, or an event to select it from")
     if event is not ABSENT:
-        parts.append(("event", encode("event", event)))
+        request["event"] = event
     if key_jmespath is not None:
-        parts.append(("key_jmespath", encode("key_jmespath", key_jmespath)))
+        request["key_jmespath"] = key_jmespath
     if payload is not ABSENT:
-        parts.append(("payload", encode("payload", payload)))
+        request["payload"] = payload
     if scope is not None:
-        parts.append(("scope", encode("scope", scope)))
+        request["scope"] = scope
     if ttl is not None:
-        # Rather remembered too long than too short.
-        parts.append(("ttl_seconds", str(-(-_millis("ttl", ttl) // 1000))))
+        request["ttl_seconds"] = _ttl_seconds(ttl)
     if lease is not None:
-        parts.append(("lease_ms", str(_millis("lease", lease))))
-    else:
-        deadline_ms = invocation.deadline_ms() if deadline_ms is None else deadline_ms
+        request["lease_ms"] = _millis("lease", lease)
+    elif deadline_ms is None:
+        left = invocation.remaining_ms()
+        if left is not None:
+            deadline_ms = int(time.time() * 1000 + left)
     if deadline_ms is not None:
-        parts.append(("deadline_ms", encode("deadline_ms", deadline_ms)))
-    wait_ms = 0
+        request["deadline_ms"] = deadline_ms
     if wait is not None:
-        wait_ms = _millis("wait", wait)
-        parts.append(("wait_ms", str(wait_ms)))
+        request["wait_ms"] = _millis("wait", wait)
     if detached:
-        parts.append(("detached", "true"))
+        request["detached"] = True
     request_id = request_id or invocation.request_id()
     if request_id:
-        parts.append(("request_id", encode("request_id", request_id)))
-    parts.append(("client_token", encode("client_token", client_token or os.urandom(16).hex())))
-    return parts, wait_ms
+        request["request_id"] = request_id
+    request["client_token"] = client_token or os.urandom(16).hex()
+    return request
 
 
 def outcome_of(path: str, answer: dict[str, Any]) -> Outcome:
@@ -304,19 +267,14 @@ def outcome_of(path: str, answer: dict[str, Any]) -> Outcome:
     return outcome
 
 
-def fail_parts(token: str, error: BaseException | Failure | None, retry: bool) -> list[tuple[str, str]]:
+def fail_request(token: str, error: BaseException | Failure | None, retry: bool) -> dict[str, Any]:
     """What a fail sends."""
-    parts = [("token", encode("token", token))]
+    request: dict[str, Any] = {"token": token}
     if error is not None:
         failure = error if isinstance(error, Failure) else Failure(type(error).__name__, _message(error))
-        told = {"type": _clean(failure.type, 256), "message": _clean(failure.message, 2048)}
-        parts.append(("error", encode("error", told)))
-    parts.append(("retry", "true" if retry else "false"))
-    return parts
-
-
-def json_object(parts: list[tuple[str, str]]) -> str:
-    return "{" + ",".join(f'"{name}":{text}' for name, text in parts) + "}"
+        request["error"] = {"type": _clean(failure.type, 256), "message": _clean(failure.message, 2048)}
+    request["retry"] = bool(retry)
+    return request
 
 
 _default = Client()
@@ -329,7 +287,7 @@ def default_client() -> Client:
 
 def disabled() -> bool:
     """Whether no sidecar is to be called, so that functions can be tested without one."""
-    return os.environ.get("IDEMPOTENCY_DISABLED", "").lower() == "true"
+    return setting(b"IDEMPOTENCY_DISABLED").lower() == "true"
 
 
 def granted() -> dict[str, Any]:
@@ -338,8 +296,8 @@ def granted() -> dict[str, Any]:
     return {"status": "acquired", "token": "disabled", "fence": now, "attempt": 1, "lease_expires_at": now + 15 * 60_000}
 
 
-def _environment_port() -> int:
-    port = os.environ.get("IDEMPOTENCY_PORT") or "2774"
+@lru_cache(maxsize=8)
+def _port(port: str) -> int:
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"IDEMPOTENCY_PORT is {port!r}, which is no port")
     return int(port)
@@ -362,6 +320,11 @@ def _millis(what: str, value: Seconds) -> int:
     return round(seconds * 1000)
 
 
+def _ttl_seconds(ttl: Seconds) -> int:
+    # Rather remembered too long than too short.
+    return -(-_millis("ttl", ttl) // 1000)
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)
@@ -374,12 +337,12 @@ def _clean(text: str, most: int) -> str:
     return text[:most].encode("utf-8", "replace").decode()
 
 
-def _problem(port: int, path: str, answer: Answer, told: dict[str, Any]) -> ProblemError:
+def _problem(port: int, path: str, status: int, head: bytes, told: dict[str, Any]) -> ProblemError:
     code, detail = told.get("code"), told.get("detail")
     if not isinstance(code, str) or not code:
-        return ProblemError(answer.status, "", f"{path} on port {port} was answered with {answer.status}; is something else on that port?")
-    after = answer.headers.get("retry-after", "")
-    return named(answer.status, code, detail if isinstance(detail, str) else "", float(after) if after.isascii() and after.isdigit() else None)
+        return ProblemError(status, "", f"{path} on port {port} was answered with {status}; is something else on that port?")
+    after = header(head, b"retry-after") or b""
+    return named(status, code, detail if isinstance(detail, str) else "", float(after) if after.isdigit() else None)
 
 
 def named(status: int, code: str, detail: str, retry_after: float | None) -> ProblemError:

@@ -14,21 +14,19 @@ from collections import deque
 _HOST = "127.0.0.1"
 _MOST_IDLE = 16
 _MOST_HEADER = 64 * 1024
+# Half of how much later than its time an operation may end.
+_MOMENT_S = 0.01
 
 
 class NotHTTP(Exception):
     """What came is not an answer in HTTP."""
 
 
-class Answer:
-    """A whole answer. Names of headers are in lower case."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+def header(head: bytes, name: bytes) -> bytes | None:
+    """The value of a header; None if there is none. All are in lower case."""
+    # Few are asked for: to look for these takes less than to parse all.
+    _, found, after = head.partition(b"\r\n" + name + b":")
+    return after.partition(b"\r\n")[0].strip() if found else None
 
 
 class Connection:
@@ -42,8 +40,12 @@ class Connection:
         self.port = port
         self.pid = os.getpid()
         self.reusable = False
-        self._buffer = bytearray()
-        self._socket = socket.create_connection((_HOST, port), _left(until))
+        self._begin = f" HTTP/1.1\r\nHost: {_HOST}:{port}\r\nContent-Type: application/json\r\n"
+        self._rest = b""
+        """What came and was not yet taken."""
+        # If no time is left, the call's first operation says so.
+        self._timeout = max(until - time.monotonic(), _MOMENT_S)
+        self._socket = socket.create_connection((_HOST, port), self._timeout)
         # A connection to a port that nobody listens on can meet itself, if the system chose that port for its own end.
         if self._socket.getsockname() == self._socket.getpeername():
             self.close()
@@ -53,57 +55,55 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
-    def post(self, path: str, secret: str, body: bytes, until: float) -> Answer:
+    def post(self, path: str, secret: str, body: bytes, until: float) -> tuple[int, bytes, bytes]:
+        """The status, the head in lower case, and the body of the answer."""
         self.reusable = False
-        head = f"POST {path} HTTP/1.1\r\nHost: {_HOST}:{self.port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        if secret:
-            head += f"X-Idempotency-Auth: {secret}\r\n"
-        self._socket.settimeout(_left(until))
-        self._socket.sendall(head.encode() + b"\r\n" + body)
+        auth = f"X-Idempotency-Auth: {secret}\r\n" if secret else ""
+        head = f"POST {path}{self._begin}{auth}Content-Length: {len(body)}\r\n\r\n"
+        self._limit(until)
+        self._socket.sendall(head.encode() + body)
+        self._more(until)
         return self._answer(until)
 
-    def _answer(self, until: float) -> Answer:
+    def _answer(self, until: float) -> tuple[int, bytes, bytes]:
         status = 100
         while 100 <= status < 200:  # Before the answer there may be others that only announce it.
-            version, status, headers = self._head(until)
-        ended_by_close = False
+            while (end := self._rest.find(b"\r\n\r\n")) < 0:
+                self._more_head(until)
+            head, self._rest = self._rest[: end + 2], self._rest[end + 4 :]
+            if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not head[9:12].isdigit():
+                raise NotHTTP("the answer does not begin as one of HTTP/1.1 does")
+            status = int(head[9:12])
+        head = head.lower()
+        closes = not head.startswith(b"http/1.1")
+        if b"\r\nconnection:" in head:
+            closes |= b"close" in (header(head, b"connection") or b"")
         if status in (204, 304):
             body = b""
-        elif "transfer-encoding" in headers:
-            if headers["transfer-encoding"].lower() != "chunked":
-                raise NotHTTP(f"the transfer coding {headers['transfer-encoding']!r} was not asked for")
+        elif b"\r\ntransfer-encoding:" in head:
+            coding = header(head, b"transfer-encoding")
+            if coding != b"chunked":
+                raise NotHTTP(f"the transfer coding {coding!r} was not asked for")
             body = self._chunks(until)
-        elif "content-length" in headers:
-            length = headers["content-length"]
-            if not (length.isascii() and length.isdigit()):
+        elif (length := header(head, b"content-length")) is not None:
+            if not length.isdigit():
                 raise NotHTTP(f"the length {length!r} is no number")
             body = self._take(int(length), until)
         else:
-            ended_by_close = True
+            closes = True
             while self._more(until):
                 pass
-            body = self._take(len(self._buffer), until)
-        says = headers.get("connection", "").lower()
+            body = self._take(len(self._rest), until)
         # Bytes that nobody asked for would be taken for the next answer.
-        self.reusable = version == b"HTTP/1.1" and "close" not in says and not ended_by_close and not self._buffer
-        return Answer(status, headers, body)
+        self.reusable = not closes and not self._rest
+        return status, head, body
 
-    def _head(self, until: float) -> tuple[bytes, int, dict[str, str]]:
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > _MOST_HEADER:
-                raise NotHTTP("the header is too long")
-            if not b"HTTP/1.".startswith(bytes(self._buffer[:7])):
-                raise NotHTTP("the answer does not begin as one of HTTP/1.1 does")
-            self._must(until)
-        first, *lines = self._take(end + 4, until)[:-4].split(b"\r\n")
-        version, _, rest = first.partition(b" ")
-        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit():
+    def _more_head(self, until: float) -> None:
+        if len(self._rest) > _MOST_HEADER:
+            raise NotHTTP("the header is too long")
+        if not b"HTTP/1.".startswith(self._rest[:7]):
             raise NotHTTP("the answer does not begin as one of HTTP/1.1 does")
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(b":")
-            headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
-        return version, int(rest[:3]), headers
+        self._must(until)
 
     def _chunks(self, until: float) -> bytes:
         body = bytearray()
@@ -125,18 +125,25 @@ class Connection:
         return bytes(body)
 
     def _line(self, until: float) -> bytes:
-        while (end := self._buffer.find(b"\r\n")) < 0:
-            if len(self._buffer) > _MOST_HEADER:
+        while (end := self._rest.find(b"\r\n")) < 0:
+            if len(self._rest) > _MOST_HEADER:
                 raise NotHTTP("a line is too long")
             self._must(until)
         return self._take(end + 2, until)[:-2]
 
     def _take(self, n: int, until: float) -> bytes:
-        while len(self._buffer) < n:
-            self._must(until)
-        with memoryview(self._buffer) as view:
-            taken = bytes(view[:n])
-        del self._buffer[:n]
+        if len(self._rest) < n:
+            # What is long comes in many parts, which are not to be put together anew with each.
+            parts = [self._rest]
+            missing = n - len(self._rest)
+            while missing > 0:
+                self._rest = b""
+                self._must(until)
+                parts.append(self._rest)
+                missing -= len(self._rest)
+            self._rest = b"".join(parts)
+        taken = self._rest[:n]
+        self._rest = self._rest[n:]
         return taken
 
     def _must(self, until: float) -> None:
@@ -144,17 +151,19 @@ class Connection:
             raise ConnectionResetError("the connection was closed before the end of the answer")
 
     def _more(self, until: float) -> bool:
-        self._socket.settimeout(_left(until))
+        self._limit(until)
         got = self._socket.recv(65536)
-        self._buffer += got
+        self._rest += got
         return bool(got)
 
-
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise socket.timeout("timed out")
-    return left
+    def _limit(self, until: float) -> None:
+        """Makes the next operation end in time, or a moment later: each change is a call to the system, and most need none."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        if not left <= self._timeout < left + 2 * _MOMENT_S:
+            self._timeout = left + _MOMENT_S
+            self._socket.settimeout(self._timeout)
 
 
 class Pool:

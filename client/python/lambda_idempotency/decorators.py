@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from functools import wraps
 
 from . import wrap
-from .client import ABSENT, Client, default_client
-from .invocation import invocation
+from .client import Client, default_client, setting
+from .invocation import current, invocation
 
 TYPE_CHECKING = False  # see annotations.py
 if not TYPE_CHECKING:
@@ -58,13 +57,17 @@ def idempotent(handler: Callable[..., Any] | None = None, /, *, key: KeyOption =
         check(fn, "idempotent")
         names = _parameters(fn)
         first = 1 if names[:1] in _OBJECT else 0
+        selects = not callable(key)
 
         def request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-            selected = {} if callable(key) else {"event": _argument(first, "event", names, args, kwargs), "key_jmespath": key}
-            return {**selected, **made_by(args, kwargs)}
+            made = made_by(args, kwargs)
+            if selects:
+                made["event"] = args[first] if len(args) > first else _by_name(first, "event", names, kwargs)
+                made["key_jmespath"] = key
+            return made
 
         def context(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return _argument(first + 1, "context", names, args, kwargs, None)
+            return args[first + 1] if len(args) > first + 1 else _by_name(first + 1, "context", names, kwargs, None)
 
         return _wrapper(fn, request, options, context)
 
@@ -103,7 +106,7 @@ def idempotent_function(function: Callable[..., Any] | None = None, /, *, key: K
             # "@" is all of it, also where IDEMPOTENCY_KEY_JMESPATH is set for the handler's events.
             selected = {"event": bind(args, kwargs), "key_jmespath": key or "@"} if bind else {}
             made = made_by(args, kwargs)
-            if made["scope"] is None:
+            if "scope" not in made:
                 made["scope"] = _scope(fn)
             return {**selected, **made}
 
@@ -129,11 +132,15 @@ def request_maker(key: KeyOption, options: dict[str, Any], known: tuple[str, ...
         raise TypeError(f"payload is {payload!r}; it takes a function of the same arguments")
     wrap.check_final(options.get("final_errors", ()))
 
+    fixed = {name: options[name] for name in ("scope", "ttl", "wait", "lease") if options.get(name) is not None}
+    make_key = key if callable(key) else None
+
     def make(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        made = {name: options.get(name) for name in ("scope", "ttl", "wait", "lease")}
-        made["payload"] = payload(*args, **kwargs) if payload else ABSENT
-        if callable(key):
-            made["key"] = key(*args, **kwargs)
+        made = fixed.copy()
+        if payload:
+            made["payload"] = payload(*args, **kwargs)
+        if make_key:
+            made["key"] = make_key(*args, **kwargs)
             if made["key"] is None:
                 raise TypeError("the function for the key returned None; it takes a string or a pair of strings")
         return made
@@ -160,15 +167,15 @@ def _wrapper(fn: Callable[..., Any], request: Request, options: dict[str, Any], 
 
         return async_wrapper
 
-    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return wrap.run(client, request(args, kwargs), lambda: fn(*args, **kwargs), final_errors)
-
     @wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if context is None:
-            return run(args, kwargs)
-        with invocation(context(args, kwargs)):
-            return run(args, kwargs)
+        # As with invocation(...), which would take longer.
+        before = None if context is None else current.set(context(args, kwargs))
+        try:
+            return wrap.run(client, request(args, kwargs), lambda: fn(*args, **kwargs), final_errors)
+        finally:
+            if before is not None:
+                current.reset(before)
 
     return wrapper
 
@@ -202,11 +209,9 @@ def _parameters(fn: Any) -> tuple[str, ...]:
     return names[1:] if hasattr(fn, "__self__") else names
 
 
-def _argument(i: int, usual: str, names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any], *default: Any) -> Any:
-    """The handler's first or second argument, however it was handed over."""
+def _by_name(i: int, usual: str, names: tuple[str, ...], kwargs: dict[str, Any], *default: Any) -> Any:
+    """The handler's first or second argument, where it was not handed over by place."""
     name = names[i] if i < len(names) else usual
-    if i < len(args):
-        return args[i]
     if name in kwargs or not default:
         return kwargs[name] if name in kwargs else _missing(name)
     return default[0]
@@ -233,7 +238,7 @@ def _binder(fn: Callable[..., Any], key: KeyOption) -> Callable[[tuple[Any, ...]
 
 
 def _scope(fn: Any) -> str:
-    within = os.environ.get("IDEMPOTENCY_SCOPE") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME") or "local"
+    within = setting(b"IDEMPOTENCY_SCOPE") or setting(b"AWS_LAMBDA_FUNCTION_NAME") or "local"
     fn = _innermost(fn)
     scope = f"{within}.{fn.__module__}.{fn.__qualname__}"
     if len(scope.encode()) > 255:

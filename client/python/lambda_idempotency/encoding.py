@@ -6,14 +6,32 @@ import json
 
 TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
+    from typing import Any, Callable
 
 
 def encode(what: str, value: Any) -> str:
     """The JSON text of a value. ``what`` names it in the TypeError or ValueError that is raised if there is none."""
     try:
-        text = _encode(value)
-        text.encode()  # A lone surrogate is no character.
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return _encode_or_explain(what, value)
+
+
+def encode_object(members: dict[str, Any]) -> str:
+    """The JSON text of an object. An error names the member that it is in."""
+    try:
+        return _encode(members)
+    except (TypeError, ValueError, RecursionError):
+        for name, value in members.items():
+            _encode_or_explain(name, value)
+        raise
+
+
+def _encode_or_explain(what: str, value: Any) -> str:
+    try:
+        text = _standard.encode(value)
+        text.encode()
         return text
     except (TypeError, ValueError, RecursionError) as error:
         path, reason, kind = _explain(what, value, error)
@@ -21,7 +39,34 @@ def encode(what: str, value: Any) -> str:
 
 
 # Characters go as they are: escaped, a text that is not ASCII would take up to three times the room.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_standard = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _parts_maker() -> Callable[[Any, int], Iterable[str]]:
+    """What makes the parts of a JSON text.
+
+    The standard encoder makes one anew for each text, which takes as long as the encoding does. This one serves for all. It
+    does not look for circles, which end as a RecursionError; the standard encoder then says what is wrong.
+    """
+    try:
+        from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+
+        make: Callable[[Any, int], Iterable[str]] = c_make_encoder(None, _standard.default, encode_basestring, None, ":", ",", False, False, False)
+        if "".join(make({"a": [1, "é"]}, 0)) == '{"a":[1,"é"]}':
+            return make
+    except (ImportError, TypeError):
+        pass  # It is no public part of the library: another Python may not have it.
+    return lambda value, _: (_standard.encode(value),)
+
+
+_parts = _parts_maker()
+
+
+def _encode(value: Any) -> str:
+    text = "".join(_parts(value, 0))
+    if not text.isascii():
+        text.encode()  # A lone surrogate is no character.
+    return text
 
 
 def _explain(what: str, value: Any, error: Exception) -> tuple[str, str, type[Exception]]:
@@ -55,7 +100,7 @@ def _explain(what: str, value: Any, error: Exception) -> tuple[str, str, type[Ex
 
 def _wrong(part: Any) -> tuple[str, type[Exception]] | None:
     try:
-        _encode(part).encode()
+        _standard.encode(part).encode()
     except UnicodeEncodeError:
         return "holds half of a surrogate pair, which is no character", ValueError
     except ValueError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import claim as claims
 from .claim import Claim
-from .client import Client, Outcome
 from .encoding import encode
 from .errors import ClaimLostError, FailedError, IdempotencyError, InProgressError, ProblemError, ResultError
 from .warn import warn
@@ -13,12 +12,12 @@ TYPE_CHECKING = False  # see annotations.py
 if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn
 
-    from .annotations import FinalErrors, R
+    from .annotations import FinalErrors, R, Verbs
+    from .claim import Outcome
 
 
-def run(client: Client, request: dict[str, Any], work: Callable[[], R], final_errors: FinalErrors) -> R:
-    check_final(final_errors)
-    outcome = client.acquire(**request)
+def run(client: Verbs, request: dict[str, Any], work: Callable[[], R], final_errors: FinalErrors) -> R:
+    outcome: Outcome = client.acquire(**request)
     if outcome.status != "acquired":
         done: R = replay(outcome)
         return done

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from lambda_idempotency import AsyncClient, Client, InProgressError, aio, current_claim, idempotency, idempotent, idempotent_function, run_async
+from lambda_idempotency import (
+    AsyncClient,
+    Client,
+    InProgressError,
+    aio,
+    current_claim,
+    idempotency,
+    idempotent,
+    idempotent_function,
+    run_async,
+    threads,
+)
 from lambda_idempotency import claim as claims
 from lambda_idempotency.claim import Claim
 
@@ -286,15 +297,15 @@ def test_a_block(client: Client) -> None:
 def test_after_a_fork_there_are_threads_again(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
     key = new_key()
     asyncio.run(run_async(key, _one))
-    before = dict(aio._executors)
+    before = dict(threads._executors)
     # Another process id is what a fork leaves; its threads are gone, which the old executors do not know.
     monkeypatch.setattr("os.getpid", lambda: -1)
     assert asyncio.run(run_async(key, _one)) == 1
-    made = {key: executor for key, executor in aio._executors.items() if key not in before}
+    made = {key: executor for key, executor in threads._executors.items() if key not in before}
     assert {pid for pid, _ in made} == {-1}
     for of, executor in made.items():
         executor.shutdown()
-        del aio._executors[of]
+        del threads._executors[of]
 
 
 async def _one() -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lambda_idempotency.encoding import encode
+from lambda_idempotency import encoding
+from lambda_idempotency.encoding import encode, encode_object
 
 CIRCLE: list[Any] = [1]
 CIRCLE.append({"in": CIRCLE})
@@ -69,6 +70,25 @@ def test_what_is_json_comes_back(value: Any) -> None:
     back = json.loads(text)
     assert back == value
     assert repr(back) == repr(value)
+
+
+def test_the_members_of_an_object() -> None:
+    assert (
+        encode_object({"key": ("a", "é"), "payload": {"n": [1.5, None]}, "detached": True})
+        == '{"key":["a","é"],"payload":{"n":[1.5,null]},"detached":true}'
+    )
+    with pytest.raises(ValueError, match=r"^payload\[1\]\['in'\] contains itself$"):
+        encode_object({"key": "a", "payload": CIRCLE})
+    with pytest.raises(TypeError, match=r"^event\['a'\] is of type set"):
+        encode_object({"event": {"a": {1}}, "payload": {2}})
+
+
+def test_a_python_without_the_encoder_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    monkeypatch.setattr(encoding, "_parts", encoding._parts_maker())
+    assert encode("event", {"a": [1.5, "é"]}) == '{"a":[1.5,"é"]}'
+    with pytest.raises(ValueError, match=r"^event\[1\]\['in'\] contains itself$"):
+        encode("event", CIRCLE)
 
 
 def test_an_object_of_its_own_is_not_shown() -> None:

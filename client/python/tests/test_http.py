@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
+import time
 
 import pytest
 
@@ -146,6 +148,46 @@ def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(server.requests) == 1
 
 
+def test_an_answer_that_comes_too_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_idempotency.client, "_TIMEOUT_S", 0.1)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    with listener, pytest.raises(UnavailableError, match=r"within 0\.1 s"):
+        Client(port=listener.getsockname()[1]).acquire("a")
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_longer_wait_after_a_shorter_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_idempotency.client, "_TIMEOUT_S", 0.5)
+    limits = []
+    limit = Connection._limit
+
+    def noted(self: Connection, until: float) -> None:
+        limit(self, until)
+        limits.append(self._socket.gettimeout())
+
+    monkeypatch.setattr(Connection, "_limit", noted)
+    with serve(*[answer(ACQUIRED)] * 3) as server:
+        client = Client(port=server.port)
+        for wait in (0, 60, 0):
+            client.acquire("a", wait=wait)
+        client.close()
+    # One connection, whose limit follows each call's.
+    assert [request.connection for request in server.requests] == [1, 1, 1]
+    assert [60 < (limit or 0) < 61 for limit in limits[1::2]] == [False, True, False]
+
+
 def test_the_wait_is_added_to_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lambda_idempotency.client, "_TIMEOUT_S", 0.05)
     with serve(b"HTTP/1.1") as server, pytest.raises(UnavailableError, match=r"within 0\.15 s"):
@@ -194,6 +236,24 @@ def test_where_the_secret_is_from(monkeypatch: pytest.MonkeyPatch, names: tuple[
         client.acquire("a")
         client.close()
     assert server.requests[0].headers.get("x-idempotency-auth") == sent
+
+
+def test_an_environment_that_takes_the_place_of_the_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(answer(ACQUIRED), answer(ACQUIRED)) as server:
+        client = Client()
+        monkeypatch.setenv("IDEMPOTENCY_AUTH_TOKEN", "schlüssel")
+        monkeypatch.setenv("IDEMPOTENCY_PORT", str(server.port))
+        client.acquire("a")
+        monkeypatch.setattr(os, "environ", {"AWS_SESSION_TOKEN": "other", "IDEMPOTENCY_PORT": str(server.port)})
+        client.acquire("a")
+        client.close()
+    assert [request.headers["x-idempotency-auth"] for request in server.requests] == ["schlüssel", "other"]
+
+
+def test_settings_where_python_keeps_them_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_idempotency.client, "_kept", None)
+    monkeypatch.setenv("IDEMPOTENCY_SCOPE", "é")
+    assert [lambda_idempotency.client.setting(name) for name in (b"IDEMPOTENCY_SCOPE", b"IDEMPOTENCY_PORT")] == ["é", ""]
 
 
 def test_a_secret_cannot_add_headers() -> None:
