@@ -1,10 +1,16 @@
 'use strict';
 
-const { idempotentBatch } = require('./lib/batch.js');
 const { Client } = require('./lib/client.js');
 const errors = require('./lib/errors.js');
-const { claimOf, idempotent } = require('./lib/handler.js');
-const { idempotency } = require('./lib/middy.js');
-const { run } = require('./lib/run.js');
+const { claimOf, idempotent, run } = require('./lib/wrappers.js');
+
+// Few functions take batches or are made with Middy, so what that needs is loaded when it is asked for.
+function idempotentBatch(handleRecord, options) {
+  return require('./lib/batch.js').idempotentBatch(handleRecord, options);
+}
+
+function idempotency(options) {
+  return require('./lib/middy.js').idempotency(options);
+}
 
 module.exports = { idempotent, idempotentBatch, idempotency, run, claimOf, Client, ...errors };

@@ -1,10 +1,8 @@
 'use strict';
 
-const { Claim } = require('./claim.js');
 const { acquireBody, failBody, granted, isDisabled, sharedClient } = require('./client.js');
 const { ClaimLostError, IdempotencyError, InProgressError, ProblemError, UnavailableError } = require('./errors.js');
-const { checkHandlerOptions, refuse, remember, requestOf } = require('./handler.js');
-const { mayRepeat, refusal } = require('./run.js');
+const { Claim, checkHandlerOptions, mayRepeat, refusal, refuse, remember, requestOf } = require('./wrappers.js');
 
 // What one call takes. The sidecar takes some more bytes, for what is around the items.
 const mostItems = 1000;

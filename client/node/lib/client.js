@@ -1,10 +1,9 @@
 'use strict';
 
-const { randomUUID } = require('node:crypto');
+const fs = require('node:fs');
+const { checkJSON, checkNames, resultJSON, wholeNumber } = require('./checks.js');
 const { Connections } = require('./connections.js');
 const { ClaimLostError, PayloadMismatchError, ProblemError, UnavailableError } = require('./errors.js');
-const { checkJSON, resultJSON } = require('./json.js');
-const { checkNames, wholeNumber } = require('./options.js');
 
 const problems = { payload_mismatch: PayloadMismatchError, claim_lost: ClaimLostError };
 
@@ -87,9 +86,7 @@ class Client {
   async #send(path, body, waitMs = 0) {
     const port = this.#port ?? (process.env.IDEMPOTENCY_PORT || 2774);
     const secret = this.#authToken ?? (process.env.IDEMPOTENCY_AUTH_TOKEN || process.env.AWS_SESSION_TOKEN || process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN);
-    const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
-    if (secret) headers['X-Idempotency-Auth'] = secret;
-    const answer = await this.#connections.post(port, path, headers, body, waitMs + this.#timeoutMs, waitMs > 0);
+    const answer = await this.#connections.post(port, path, secret, body, waitMs + this.#timeoutMs, waitMs > 0);
     let members;
     try {
       members = JSON.parse(answer.text);
@@ -148,8 +145,27 @@ function isDisabled() {
 
 // Copies of a snapshot begin with the same memory, so random numbers must not come from a store of them; and the clock
 // tells apart even copies of one random generator.
+// https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
 function newClientToken() {
-  return `${randomUUID({ disableEntropyCache: true })}-${process.hrtime.bigint().toString(36)}`;
+  return `${randomText()}-${process.hrtime.bigint().toString(36)}`;
+}
+
+const random = Buffer.alloc(16);
+
+// A random text from the system's own file, or where there is none, from node:crypto, which takes as long to load as all of
+// this package.
+function randomText() {
+  try {
+    const file = fs.openSync('/dev/urandom');
+    try {
+      if (fs.readSync(file, random) === random.length) return random.toString('base64url');
+    } finally {
+      fs.closeSync(file);
+    }
+  } catch {
+    // As on Windows.
+  }
+  return require('node:crypto').randomUUID({ disableEntropyCache: true });
 }
 
 // When the invocation ends, in epoch milliseconds, if the context tells.

@@ -1,8 +1,7 @@
 'use strict';
 
 const { sharedClient } = require('./client.js');
-const { checkHandlerOptions, remember, requestOf } = require('./handler.js');
-const { begin, done, failed } = require('./run.js');
+const { begin, checkHandlerOptions, done, failed, remember, requestOf } = require('./wrappers.js');
 
 // A Middy middleware that makes its handler run once per key.
 function idempotency(options = {}) {

@@ -3,6 +3,7 @@
 const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const net = require('node:net');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { test } = require('node:test');
@@ -46,6 +47,50 @@ test('an answer that breaks off is asked for again', async (t) => {
   const halves = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"status":');
   const server = await scripted(t, [halves, acquired]);
   assert.equal((await new Client({ port: server.port }).acquire({ key: 'k' })).token, 't1');
+});
+
+test('a connection that the far end says it closes is not used again', async (t) => {
+  const closing = { ...completed, headers: { Connection: 'close' } };
+  const server = await scripted(t, [closing]);
+  const client = new Client({ port: server.port });
+  for (let i = 0; i < 3; i++) await client.complete('t');
+  assert.equal(server.connections(), 3);
+});
+
+test('a connection whose request was answered before it was sent is not used again', async (t) => {
+  const sockets = [];
+  const server = net.createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.pause();
+      respond(socket, completed);
+    });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  const client = new Client({ port: server.address().port, timeoutMs: 5000 });
+  await client.complete('t', 'x'.repeat(30_000_000));
+  await client.complete('t');
+  assert.equal(sockets.length, 2);
+});
+
+test('what comes unasked is not taken for the next answer', { timeout: 60_000 }, async (t) => {
+  const server = await scripted(t, [acquired, { body: { ...acquired.body, token: 't2' } }]);
+  const client = new Client({ port: server.port });
+  await client.acquire({ key: 'k' });
+  for (const socket of server.sockets) respond(socket, acquired);
+  while (server.sockets.size > 0) await sleep(1);
+  assert.equal((await client.acquire({ key: 'k' })).token, 't2');
+  assert.equal(server.connections(), 2);
+});
+
+test('a port and a secret that cannot be are refused', async () => {
+  await assert.rejects(new Client({ port: 'x' }).acquire({ key: 'k' }), { code: 'ERR_SOCKET_BAD_PORT' });
+  await assert.rejects(new Client({ authToken: 'a\nX: y' }).acquire({ key: 'k' }), TypeError);
 });
 
 test('an answer in many pieces, cut within a character', async (t) => {
@@ -94,17 +139,20 @@ test('a sidecar that does not answer is given up, and an acquire only after its 
   assert.equal(server.requests.length, 2, 'it is not sent again');
 });
 
-test('a crowd of calls shares a bounded number of connections', async (t) => {
+test('a crowd of calls shares a bounded number of connections', { timeout: 60_000 }, async (t) => {
   const first = []; // Held back until there are as many as there will be.
   const server = await scripted(t, [(socket) => {
     if (first.length === 64) return respond(socket, completed);
     first.push(socket);
     if (first.length === 64) for (const each of first) respond(each, completed);
   }]);
-  const client = new Client({ port: server.port, timeoutMs: 60_000 });
+  const client = new Client({ port: server.port, timeoutMs: 30_000 });
   await Promise.all(Array.from({ length: 200 }, () => client.complete('t')));
   assert.equal(server.requests.length, 200);
   assert.equal(server.connections(), 64);
+  while (server.sockets.size > 8) await sleep(1);
+  await Promise.all(Array.from({ length: 8 }, () => client.complete('t')));
+  assert.equal(server.connections(), 64, 'some stay open');
 });
 
 test('a call that has no connection yet is given up in time, too', async (t) => {
@@ -117,6 +165,16 @@ test('a call that has no connection yet is given up in time, too', async (t) => 
   assert.ok(server.requests.length <= 64);
   await server.close();
   await others;
+});
+
+test('calls that wait for a connection get one when others are given up', async (t) => {
+  const server = await scripted(t, [...Array(64).fill(() => {}), completed]);
+  const slow = new Client({ port: server.port, timeoutMs: 300 });
+  const others = Promise.allSettled(Array.from({ length: 64 }, () => slow.complete('t')));
+  await sleep(150);
+  const late = await Promise.all(Array.from({ length: 3 }, () => slow.complete('t')));
+  assert.deepEqual(late.map(({ status }) => status), ['completed', 'completed', 'completed']);
+  assert.ok((await others).every(({ reason }) => reason instanceof UnavailableError));
 });
 
 test('an answer with an error status is none', async (t) => {

@@ -53,15 +53,23 @@ test('both at once are one implementation', async () => {
   assert.ok(new required.UnavailableError({ detail: 'x' }) instanceof imported.ProblemError);
 });
 
-test('node:http is not loaded before the first call', () => {
+test('what takes long to load, or few functions need, is not loaded', () => {
   const script = `
-    const loaded = () => process.moduleLoadList.includes("NativeModule http");
-    require("lambda-idempotency");
-    const before = loaded();
-    require("node:http");
-    console.log(before, loaded());
+    const { idempotency, idempotent, idempotentBatch } = require('lambda-idempotency');
+    const slow = (name) => /^NativeModule (crypto|http|net)$|(batch|middy)\\.js$/.test(name);
+    const loaded = () => [...process.moduleLoadList, ...Object.keys(require.cache)].filter(slow).map((name) => name.split(/[ /]/).at(-1)).join();
+    const seen = [loaded()];
+    idempotent(() => 1)({}).catch(() => {
+      seen.push(loaded());
+      idempotentBatch(() => 1);
+      idempotency();
+      seen.push(loaded());
+      console.log(seen.join(' '));
+    });
   `;
-  assert.equal(node('-e', script), 'false true');
+  fs.writeFileSync(path.join(project, 'load.js'), script); // With -e, Node.js itself loads more.
+  const env = { ...process.env, IDEMPOTENCY_PORT: '1' };
+  assert.equal(execFileSync(process.execPath, ['load.js'], { cwd: project, encoding: 'utf8', env }), ' net net,batch.js,middy.js\n');
 });
 
 test('errors have their name, and keep a result out of logs', () => {

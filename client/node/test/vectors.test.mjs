@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import middy from '@middy/core';
@@ -90,9 +91,22 @@ function checkOutcome(got, outcome, wrapper) {
   for (const [member, value] of Object.entries(want)) assert.deepEqual(got.reason[member], value, member);
 }
 
-test('no two acquires have the same client_token', async (t) => {
-  const server = await scripted(t, [{ body: { status: 'completed', result: 1 } }]);
-  const client = new Client({ port: server.port });
-  for (let i = 0; i < 300; i++) await client.acquire({ key: 'k' });
-  assert.equal(new Set(server.requests.map(({ body }) => body.client_token)).size, 300);
-});
+const fromFile = /^[\w-]{22}-\w+$/;
+const fromCrypto = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}-\w+$/;
+const sources = {
+  'from the system': [() => {}, fromFile],
+  'where the system has no file of random numbers': [(t) => t.mock.method(fs, 'openSync', () => { throw new Error('ENOENT'); }), fromCrypto],
+  'where that file is empty': [(t) => t.mock.method(fs, 'readSync', () => 0), fromCrypto],
+};
+
+for (const [name, [prepare, form]] of Object.entries(sources)) {
+  test(`no two acquires have the same client_token, ${name}`, async (t) => {
+    const server = await scripted(t, [{ body: { status: 'completed', result: 1 } }]);
+    const client = new Client({ port: server.port });
+    prepare(t);
+    for (let i = 0; i < 300; i++) await client.acquire({ key: 'k' });
+    const tokens = server.requests.map(({ body }) => body.client_token);
+    assert.equal(new Set(tokens.map((token) => token.slice(0, 22))).size, 300);
+    for (const token of tokens) assert.match(token, form);
+  });
+}
