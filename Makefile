@@ -161,7 +161,7 @@ part-java-client: part-jdk
 	@client/java/build.sh parts
 
 .PHONY: part-bench
-part-bench: part-dynamodblocal part-java-client .cache/bench-python/.requirements .cache/bench-node/node_modules/.package-lock.json
+part-bench: part-dynamodblocal part-java-client part-node-ric .cache/bench-python/.requirements .cache/bench-node/node_modules/.package-lock.json
 .cache/bench-python/.requirements: bench/drivers/python/requirements.txt
 	@extension/internal/testenv/parts.sh tools
 	python3 -m venv .cache/bench-python

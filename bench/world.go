@@ -119,7 +119,7 @@ func (w *world) prepareDrivers(ctx context.Context) error {
 			return fmt.Errorf("build the driver: %w: %s", err, out)
 		}
 	}
-	for _, part := range []string{w.python(), w.node(), w.path(".cache", "bench-node", "node_modules")} {
+	for _, part := range []string{w.python(), w.node(), w.path(".cache", "bench-node", "node_modules"), w.runtimeClient()} {
 		if _, err := os.Stat(part); err != nil {
 			return fmt.Errorf("%w: make part-bench", err)
 		}
@@ -155,6 +155,10 @@ func (w *world) prepareDrivers(ctx context.Context) error {
 
 func (w *world) python() string { return w.path(".cache", "bench-python", "bin", "python") }
 
+func (w *world) runtimeClient() string {
+	return w.path(".cache", "node-ric", "node_modules", "aws-lambda-ric", "dist", "index.mjs")
+}
+
 func (w *world) node() string { return w.path(".cache", "node", "bin", "node") }
 
 // environment is what each process has, and nothing of ours. store is where DynamoDB is for it.
@@ -185,6 +189,7 @@ func (w *world) drive(ctx context.Context, store, port string, c contender, on s
 		env = append(env, "PYTHONPATH="+w.path("client", "python"), "PYTHONPYCACHEPREFIX="+w.temp("pycache"))
 		return driver.Start(ctx, env, w.python(), w.path("bench", "drivers", "python", "driver.py"), c.module, on)
 	case "Node.js":
+		env = append(env, "RUNTIME_CLIENT="+w.runtimeClient())
 		return driver.Start(ctx, env, w.node(), w.temp("node", "driver.mjs"), c.module, on)
 	}
 	return driver.Start(ctx, env, w.temp("go-"+c.module))

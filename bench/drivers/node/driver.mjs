@@ -1,11 +1,19 @@
 // Loads one contender and does what it is told: driver.mjs MODULE bare|lambda.
 //
 // A line of JSON comes in and one goes out. Times are nanoseconds of the monotonic clock, which all processes share.
+import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 import { count } from './work.mjs';
 
-// What Lambda's runtime client for Node.js has loaded of Node.js before it loads the handler.
-const ofLambda = ['node:http', 'node:net', 'node:util', 'node:fs', 'node:path', 'node:module', 'node:assert'];
+// What Lambda's runtime client has loaded before it loads the handler: itself and its native part, which looks for the Runtime API.
+async function loadRuntimeClient() {
+  const client = pathToFileURL(process.env.RUNTIME_CLIENT);
+  await import(client);
+  process.env.AWS_LAMBDA_RUNTIME_API = '127.0.0.1:9';
+  createRequire(client)('./rapid-client.node');
+  delete process.env.AWS_LAMBDA_RUNTIME_API;
+}
 
 const now = () => Number(process.hrtime.bigint()); // Exact up to 104 days after the machine's start.
 const cpu = () => {
@@ -42,7 +50,7 @@ async function measured(handler, events, left, mayFail) {
 }
 
 const [name, on] = process.argv.slice(2);
-if (on === 'lambda') for (const each of ofLambda) await import(each);
+if (on === 'lambda') await loadRuntimeClient();
 const begin = now();
 const used = cpu();
 const module = await import(`./${name}.mjs`);
