@@ -28,7 +28,7 @@ func main() {
 // runs one invocation at a time, which waits for one call of the sidecar. To
 // spread that over processors wakes threads for nothing, a quarter of its
 // processor time (docs/benchmarks.md), and takes them from the handler. Managed
-// Instances run many invocations at a time.
+// Instances run many invocations at a time. Outside Lambda it is as in Lambda.
 func processors(getenv func(string) string) int {
 	if getenv("GOMAXPROCS") != "" || getenv("AWS_LAMBDA_INITIALIZATION_TYPE") == config.ManagedInstances {
 		return 0

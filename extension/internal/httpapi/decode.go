@@ -117,8 +117,7 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 		return nil, release, &http.MaxBytesError{Limit: maxBody}
 	}
 	if 0 <= r.ContentLength && r.ContentLength <= bigBody {
-		body = make([]byte, r.ContentLength) // net/http ends the body there.
-		_, err = io.ReadFull(r.Body, body)
+		body, err = readExactly(r.Body, int(r.ContentLength)) // net/http ends the body there.
 		return body, release, brokeOff(err)
 	}
 	from := http.MaxBytesReader(w, r.Body, maxBody)
@@ -135,6 +134,21 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request) (body []byte, rel
 		body = all.Bytes()
 	}
 	return body, release, brokeOff(err)
+}
+
+// usualBody is a length, in bytes, that most requests do not exceed.
+const usualBody = 16 << 10
+
+// readExactly reads a body of a declared length. To declare one costs nothing, so
+// the room for a long one is made when the first of it is there.
+func readExactly(from io.Reader, length int) ([]byte, error) {
+	body := make([]byte, min(length, usualBody))
+	if _, err := io.ReadFull(from, body); err != nil || len(body) == length {
+		return body, err
+	}
+	whole := make([]byte, length)
+	_, err := io.ReadFull(from, whole[copy(whole, body):])
+	return whole, err
 }
 
 // brokeOff makes a problem of any error of reading but that the body is too large.

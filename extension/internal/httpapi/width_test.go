@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -290,5 +291,42 @@ func TestCallerLeavesWhileItemsAreRead(t *testing.T) {
 	h.ServeHTTP(w, bareRequest(ctx, "/acquire/batch", batch(`{"key":"a"}`)))
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "the caller left") || engine.OpenClaims() != 0 {
 		t.Errorf("answered %d %s, and %d claims are open", w.Code, w.Body, engine.OpenClaims())
+	}
+}
+
+// asked is a body that never comes, and notes how much room it was offered.
+type asked struct{ room int }
+
+func (a *asked) Read(b []byte) (int, error) {
+	a.room = max(a.room, len(b))
+	return 0, io.ErrUnexpectedEOF
+}
+
+func (*asked) Close() error { return nil }
+
+// To declare a long body costs a caller nothing, so it must not take memory by itself.
+func TestDeclaredLengthTakesNoMemory(t *testing.T) {
+	h, _ := bare(t)
+	r, body := bareRequest(t.Context(), "/acquire", ""), &asked{}
+	r.Body, r.ContentLength = body, 256<<10
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusBadRequest || body.room == 0 || body.room > 16<<10 {
+		t.Fatalf("answered %d %s, with room for %d bytes", w.Code, w.Body, body.room)
+	}
+}
+
+// A long body is read to its end.
+func TestLongBody(t *testing.T) {
+	h, _ := bare(t)
+	for _, length := range []int{16 << 10, 100 << 10} {
+		event := strings.Repeat("e", length)
+		for _, c := range []struct{ end, want string }{{"a", "acquired"}, {"b", "acquired"}, {"a", "in_progress"}} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, bareRequest(t.Context(), "/acquire", `{"event":"`+event+c.end+`"}`))
+			if !strings.Contains(w.Body.String(), `"status":"`+c.want+`"`) {
+				t.Fatalf("%d bytes to %s: answered %d %s, want %s", length, c.end, w.Code, w.Body, c.want)
+			}
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,6 @@ func newHTTPClient() *awshttp.BuildableClient {
 			t.IdleConnTimeout = idleTimeout
 			t.MaxIdleConns = maxIdleConns
 			t.MaxIdleConnsPerHost = maxIdleConns
-			t.DisableCompression = true // Answers are small, and a large result is compressed already.
 		})
 }
 
@@ -180,7 +180,9 @@ func (c *client) attempt(ctx context.Context, met *attempts, op *smithy.Operatio
 	if err != nil {
 		return false, err
 	}
+	sent := time.Now()
 	res, err := c.http.RoundTrip(req)
+	received := time.Now()
 	if err != nil {
 		if ctx.Err() != nil {
 			return false, &smithy.CanceledError{Err: ctx.Err()}
@@ -192,7 +194,9 @@ func (c *client) attempt(ctx context.Context, met *attempts, op *smithy.Operatio
 	if err = c.options.Protocol.DeserializeResponse(ctx, op, dynamodb.TypeRegistry, answer, out); err != nil {
 		err = &smithyhttp.ResponseError{Response: answer, Err: err}
 	}
-	refused := c.refusedByClock(res.Header, skew, err)
+	// By the wall clock, which goes on while the sandbox is frozen.
+	frozen := received.Round(0).Sub(sent.Round(0)) > skewMost
+	refused := c.refusedByClock(res.Header, received, frozen, skew, err)
 	return refused || c.refusedAsExpired(err), err
 }
 
@@ -208,7 +212,11 @@ func (c *client) request(ctx context.Context, op *smithy.OperationSchema, in smi
 		return nil, 0, err
 	}
 	at := to.url
-	serialised := &smithyhttp.Request{Request: &http.Request{URL: &at, Header: http.Header{"User-Agent": {"lambda-idempotency " + aws.SDKName + "/" + aws.SDKVersion}}}}
+	serialised := &smithyhttp.Request{Request: &http.Request{URL: &at, Header: http.Header{
+		"User-Agent": {"lambda-idempotency " + aws.SDKName + "/" + aws.SDKVersion},
+		// Answers are small, and a large result is compressed already.
+		"Accept-Encoding": {"identity"},
+	}}}
 	if err := c.options.Protocol.SerializeRequest(ctx, op, in, serialised); err != nil {
 		return nil, 0, err
 	}
@@ -248,6 +256,9 @@ func (c *client) resolve(ctx context.Context, account string) (*endpoint, error)
 		AccountIdEndpointMode: aws.String(string(o.AccountIDEndpointMode)),
 	}
 	if o.Region != "" {
+		if !hostLabel.MatchString(o.Region) {
+			return nil, fmt.Errorf("%q is no name of an AWS Region", o.Region)
+		}
 		parameters.Region = &o.Region
 	}
 	if account != "" && o.AccountIDEndpointMode != aws.AccountIDEndpointModeDisabled {
@@ -257,7 +268,7 @@ func (c *client) resolve(ctx context.Context, account string) (*endpoint, error)
 	if err != nil {
 		return nil, fmt.Errorf("resolve the endpoint: %w", err)
 	}
-	to := &endpoint{account: account, url: found.URI, region: o.Region}
+	to := &endpoint{account: account, region: o.Region, url: url.URL{Scheme: found.URI.Scheme, Host: found.URI.Host, Path: found.URI.Path, RawPath: found.URI.RawPath}}
 	schemes, _ := smithyauth.GetAuthOptions(&found.Properties)
 	for _, scheme := range schemes {
 		if region, ok := smithyhttp.GetSigV4SigningRegion(&scheme.SignerProperties); ok {
@@ -268,22 +279,34 @@ func (c *client) resolve(ctx context.Context, account string) (*endpoint, error)
 	return to, nil
 }
 
+// hostLabel is what a region has to be, as a part of an endpoint's name.
+var hostLabel = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{0,62}$`)
+
 // skewMost is how far apart clocks may be before DynamoDB refuses a signature,
 // which it does from five minutes on, with a minute for the way:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 const skewMost = 4 * time.Minute
 
 // refusedByClock learns from an answer how far ahead DynamoDB's clock is, and tells
-// whether the request, signed with another skew, was refused for that.
-func (c *client) refusedByClock(header http.Header, skew time.Duration, err error) bool {
-	date, wrong := http.ParseTime(header.Get("Date"))
-	if wrong != nil || header.Get("Age") != "" { // The latter is a cache's.
+// whether the request, signed with another skew, was refused for that. A call that
+// was frozen on its way tells nothing of clocks.
+func (c *client) refusedByClock(header http.Header, received time.Time, frozen bool, skew time.Duration, err error) bool {
+	if c.options.DisableClockSkewCorrection {
 		return false
 	}
-	ahead := time.Until(date)
-	c.skew.Store(int64(ahead))
 	var api smithy.APIError
-	return errors.As(err, &api) && slices.Contains(clockCodes, api.ErrorCode()) && (ahead-skew).Abs() > skewMost
+	refused := errors.As(err, &api) && slices.Contains(clockCodes, api.ErrorCode())
+	date, wrong := http.ParseTime(header.Get("Date"))
+	if wrong != nil || frozen || header.Get("Age") != "" { // The latter is a cache's.
+		if refused && skew != 0 { // What was learned may have been of a proxy's clock.
+			c.skew.Store(0)
+			return true
+		}
+		return false
+	}
+	ahead := date.Sub(received.Round(0))
+	c.skew.Store(int64(ahead))
+	return refused && (ahead-skew).Abs() > skewMost
 }
 
 // clockCodes are what DynamoDB may answer to a signature of another time.

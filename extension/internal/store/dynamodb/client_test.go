@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -52,6 +53,7 @@ func TestAsTheSDK(t *testing.T) {
 		"FIPS":                        {"AWS_REGION": "us-east-1", "AWS_USE_FIPS_ENDPOINT": "true"},
 		"dual stack":                  {"AWS_REGION": "us-east-1", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
 		"an endpoint with a path":     {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000/db"},
+		"an endpoint with a query":    {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000/db?x=1"},
 		"an endpoint of all services": {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "https://gateway.example.com"},
 		"a table's ARN":               {"AWS_REGION": "us-east-1", "table": "arn:aws:dynamodb:us-east-1:123456789012:table/jobs"},
 		"an account's endpoint":       {"AWS_REGION": "us-east-1", "AWS_ACCOUNT_ID": "123456789012"},
@@ -95,7 +97,7 @@ func TestAsTheSDK(t *testing.T) {
 			if !bytes.Equal(ours.body, theirs.body) {
 				t.Errorf("the call says %s, the SDK's %s", ours.body, theirs.body)
 			}
-			for _, header := range []string{"X-Amz-Target", "Content-Type", "X-Amz-Security-Token"} {
+			for _, header := range []string{"X-Amz-Target", "Content-Type", "Accept-Encoding", "X-Amz-Security-Token"} {
 				if got, want := ours.req.Header.Get(header), theirs.req.Header.Get(header); got != want {
 					t.Errorf("%s is %q, the SDK's %q", header, got, want)
 				}
@@ -193,9 +195,11 @@ func TestSignature(t *testing.T) {
 // distant is a transport that answers as a DynamoDB whose clock is ahead, and
 // refuses what is signed at another time than it has.
 type distant struct {
-	ahead time.Duration
-	code  string
-	calls int
+	ahead  time.Duration
+	code   string
+	silent bool          // of the time
+	pause  time.Duration // of its answer on its way
+	calls  int
 }
 
 func (d *distant) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -209,10 +213,15 @@ func (d *distant) RoundTrip(r *http.Request) (*http.Response, error) {
 	if now.Sub(signed).Abs() > 5*time.Minute {
 		status, body = 400, `{"__type":"com.amazon.coral.service#`+d.code+`","message":"Signature not yet current"}`
 	}
-	return &http.Response{
+	res := &http.Response{
 		StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: r, ContentLength: int64(len(body)),
 		Header: http.Header{"Date": {now.UTC().Format(http.TimeFormat)}},
-	}, nil
+	}
+	if d.silent {
+		res.Header.Del("Date")
+	}
+	time.Sleep(d.pause)
+	return res, nil
 }
 
 // TestDistantClock signs by DynamoDB's clock where this host's is wrong, from the
@@ -240,6 +249,65 @@ func TestDistantClock(t *testing.T) {
 	s := dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes(), Transport: refused})
 	if detail := pingFor(t, s, 20*time.Second); !strings.Contains(detail, "access to table jobs is denied") || refused.calls.Load() != 1 {
 		t.Fatalf("%d calls, told %q", refused.calls.Load(), detail)
+	}
+}
+
+// TestProxysClock gives up what was learned of a clock that was not DynamoDB's.
+func TestProxysClock(t *testing.T) {
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	proxy := &answering{status: 502, body: "<html>", date: time.Now().Add(time.Hour)}
+	service := &distant{code: "InvalidSignatureException", silent: true}
+	s := dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes(), Transport: firstThen{proxy, service}})
+	for i, want := range []int{2, 3} {
+		if detail := pingFor(t, s, 20*time.Second); detail != "" || service.calls != want {
+			t.Fatalf("ping %d: %d calls of DynamoDB, want %d: %q", i+1, service.calls, want, detail)
+		}
+	}
+}
+
+// firstThen is a transport whose first call goes elsewhere.
+type firstThen struct {
+	first *answering
+	then  http.RoundTripper
+}
+
+func (f firstThen) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.first.calls.Load() == 0 {
+		return f.first.RoundTrip(r)
+	}
+	return f.then.RoundTrip(r)
+}
+
+// A sandbox that was frozen while an answer was on its way has no wrong clock.
+func TestFrozenOnTheWay(t *testing.T) {
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	synctest.Test(t, func(t *testing.T) {
+		transport := &distant{code: "InvalidSignatureException", pause: 6 * time.Minute}
+		s := dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes(), Transport: transport})
+		for i := range 3 {
+			if err := s.Ping(t.Context()); err != nil || transport.calls != i+1 {
+				t.Fatalf("ping %d: %v after %d calls", i+1, err, transport.calls)
+			}
+			transport.pause = 0
+		}
+	})
+}
+
+// What is no region's name must not become part of another host's.
+func TestNoRegion(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	for _, region := range []string{"us east", "example.com/", "us_east", "-"} {
+		t.Setenv("AWS_REGION", region)
+		transport := &seen{}
+		s := dynamodb.New(dynamodb.Options{Table: "jobs", Attributes: dynamodb.DefaultAttributes(), Transport: transport})
+		if detail := pingFor(t, s, 20*time.Second); !strings.Contains(detail, "AWS_REGION") || transport.req != nil {
+			t.Errorf("%q: told %q, called %v", region, detail, transport.req != nil)
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func unreached(met *attempts, cause error) string {
 	}
 	switch {
 	case strings.Contains(text, "Region"):
-		return "no AWS region is set; set AWS_REGION"
+		return "there is no AWS region of this name, or none is set; set AWS_REGION"
 	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF), errors.Is(cause, syscall.ECONNRESET), errors.Is(cause, syscall.EPIPE):
 		return "the connection to DynamoDB broke before an answer came; try again"
 	case strings.Contains(text, "awaiting response headers"):
