@@ -36,8 +36,7 @@ func targets(r results) []target {
 		layer = max(layer, size)
 	}
 	median := func(list []float64) string { return spread.Number(spread.Median(list)) }
-	calls := "see below: most of it is the sidecar's call of DynamoDB (HTTP, signing, serialising, by the profile above), and all that runs after a pause takes longer than hot: " +
-		"on this machine even a bare round trip over localhost takes several times as long after 5 ms as at once"
+	calls := "see below: most of it is the sidecar's call of DynamoDB (HTTP, signing, serialising, by the profile above)"
 	ten := r.batches[10][batchPython]
 	store := "of " + median(ten["first run"]) + " ms, the store had a request for " + median(ten["first run"+atStore]) + " ms: ten calls side by side take DynamoDB Local longer than one, " +
 		"which a table in AWS would not; Powertools, one call after the other, does not meet that"

@@ -26,8 +26,9 @@ func main() {
 
 // processors is how many the program uses at a time; 0: as Go decides. Lambda
 // runs one invocation at a time, which waits for one call of the sidecar. To
-// spread that over processors wakes threads for nothing, a quarter of its
-// processor time (docs/benchmarks.md), and takes them from the handler. Managed
+// spread that over processors wakes threads for nothing, and takes processors
+// from the handler: a first run took 1.33 ms of processor time instead of 1.83,
+// on two cores. Managed
 // Instances run many invocations at a time. Outside Lambda it is as in Lambda.
 func processors(getenv func(string) string) int {
 	if getenv("GOMAXPROCS") != "" || getenv("AWS_LAMBDA_INITIALIZATION_TYPE") == config.ManagedInstances {

@@ -55,9 +55,9 @@ const (
 
 // client calls DynamoDB with the parts that the SDK's own client is made of:
 // its settings, credentials, endpoints, types, serialisation, signature and rules
-// of retrying. The SDK's client puts some thirty middlewares together anew for
-// each call, and that costs more time than all that the sidecar itself does for
-// one (docs/benchmarks.md).
+// of retrying. The SDK's client puts a stack of middlewares together anew for each
+// call; in make bench's profile the SDK had 107 µs of a request's processor time
+// so, and has 37 without it.
 type client struct {
 	http     http.RoundTripper
 	options  dynamodb.Options
