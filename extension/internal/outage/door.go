@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // doorState is what a connection attempt meets.
@@ -19,20 +21,28 @@ const (
 	doorSilent           // not answered at all
 )
 
-// backlog is how many connections may wait at an open door.
+// backlog is how many connections may wait to be accepted.
 const backlog = 128
 
 // door is a listener that can refuse connections, or leave them unanswered,
 // without giving up its port. It does so with Linux's means: a listening socket
-// that is shut down stays bound, and one whose queue is full drops what comes.
+// that is shut down stays bound, and a filter drops what comes to one. No
+// connection outlives the time in which it was made.
 type door struct {
 	*net.TCPListener
 
-	mu      sync.Mutex
-	state   doorState
-	opened  chan struct{} // closed when the door is open, or was closed for good
-	closed  bool
-	waiting []net.Conn // what fills the queue
+	accepting sync.Mutex // held while a connection is accepted, and while the state changes
+	state     doorState
+	opened    chan struct{} // closed when the door is open
+
+	mu     sync.Mutex
+	guests map[*guest]bool
+}
+
+// guest is a connection that was accepted.
+type guest struct {
+	net.Conn
+	door *door
 }
 
 // newDoor opens a door. Between finding a free port and using it, another
@@ -49,18 +59,20 @@ func newDoor(ctx context.Context) (*door, error) {
 func tryDoor(ctx context.Context) (*door, error) {
 	// A port that the system chose is given up when the socket is shut down, one
 	// that was asked for is kept.
-	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // Filters are for TCP's own sockets.
+	free, err := plain.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	if err := free.Close(); err != nil {
 		return nil, err
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", free.Addr().String())
+	l, err := plain.Listen(ctx, "tcp", free.Addr().String())
 	if err != nil {
 		return nil, err
 	}
-	d := &door{TCPListener: l.(*net.TCPListener), opened: make(chan struct{})}
+	d := &door{TCPListener: l.(*net.TCPListener), opened: make(chan struct{}), guests: map[*guest]bool{}}
 	close(d.opened)
 	return d, nil
 }
@@ -68,99 +80,95 @@ func tryDoor(ctx context.Context) (*door, error) {
 // Accept implements net.Listener. It waits while the door is not open.
 func (d *door) Accept() (net.Conn, error) {
 	for {
-		d.mu.Lock()
+		d.accepting.Lock()
 		opened := d.opened
-		d.mu.Unlock()
+		d.accepting.Unlock()
 		<-opened
-		conn, err := d.TCPListener.Accept()
-		d.mu.Lock()
-		again := err != nil && !d.closed && (d.state != doorOpen || opened != d.opened)
-		d.mu.Unlock()
-		if !again {
+		conn, err := d.accept()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return conn, err
 		}
 	}
 }
 
+func (d *door) accept() (net.Conn, error) {
+	d.accepting.Lock()
+	defer d.accepting.Unlock()
+	conn, err := d.TCPListener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{conn, d}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.guests[g] = true
+	return g, nil
+}
+
+// Close implements net.Conn.
+func (g *guest) Close() error {
+	g.door.mu.Lock()
+	delete(g.door.guests, g)
+	g.door.mu.Unlock()
+	return g.Conn.Close()
+}
+
 // Close implements net.Listener.
 func (d *door) Close() error {
 	_ = d.set(doorOpen)
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
 	return d.TCPListener.Close()
 }
 
-// set changes what connection attempts meet from now on.
+// set changes what connection attempts meet from now on, and ends the
+// connections that there are. One goroutine at a time may change a door.
 func (d *door) set(to doorState) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if to == d.state {
 		return nil
 	}
+	_ = d.SetDeadline(time.Unix(1, 0)) // It ends the Accept under way.
+	d.accepting.Lock()
+	defer d.accepting.Unlock()
 	if d.state == doorOpen {
 		d.opened = make(chan struct{})
 	}
 	d.state = to
-	if to != doorOpen {
-		_ = d.SetDeadline(time.Unix(1, 0)) // It ends the Accept under way.
+	// The end of listening drops what waits, and what is being connected.
+	if err := d.control(func(fd int) error { return ignore(unix.Shutdown(fd, unix.SHUT_RD), unix.ENOTCONN) }); err != nil {
+		return err
 	}
+	d.mu.Lock()
+	for g := range d.guests {
+		_ = g.Conn.Close()
+	}
+	clear(d.guests)
+	d.mu.Unlock()
 	switch to {
 	case doorShut:
-		return d.control(func(fd int) error { return syscall.Shutdown(fd, syscall.SHUT_RD) })
+		return nil
 	case doorSilent:
-		err := d.control(func(fd int) error {
-			d.drain(fd)
-			return syscall.Listen(fd, 0)
-		})
-		if err != nil {
-			return err
-		}
-		return d.fill()
+		return d.control(func(fd int) error { return errors.Join(deafen(fd), unix.Listen(fd, backlog)) })
 	}
 	_ = d.SetDeadline(time.Time{})
 	err := d.control(func(fd int) error {
-		d.drain(fd)
-		return syscall.Listen(fd, backlog)
+		return errors.Join(ignore(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0), unix.ENOENT), unix.Listen(fd, backlog))
 	})
 	close(d.opened)
 	return err
 }
 
-// fill takes the places of a short queue, so that no more connections are
-// answered. Where another's connection got there first, it is dropped: it would
-// look alive.
-func (d *door) fill() error {
-	for range backlog {
-		conn, err := (&net.Dialer{Timeout: 100 * time.Millisecond}).DialContext(context.Background(), "tcp", d.Addr().String())
-		switch {
-		case err == nil:
-			d.waiting = append(d.waiting, conn)
-		case len(d.waiting) > 0:
-			return nil
-		default:
-			if err := d.control(func(fd int) error { d.drain(fd); return nil }); err != nil {
-				return err
-			}
-		}
-	}
-	return errors.New("the queue of a listener does not fill")
+// deafen drops all that comes to a socket:
+// https://docs.kernel.org/networking/filter.html
+func deafen(fd int) error {
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
 }
 
-// drain drops what waits at a silent door, so that nothing which came then is
-// taken later.
-func (d *door) drain(fd int) {
-	for _, conn := range d.waiting {
-		_ = conn.Close()
+// ignore makes one error none: the socket is already as it should be.
+func ignore(err, none error) error {
+	if errors.Is(err, none) {
+		return nil
 	}
-	d.waiting = nil
-	for {
-		conn, _, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-		if err != nil {
-			return // The socket is set not to wait: there are no more.
-		}
-		_ = syscall.Close(conn)
-	}
+	return err
 }
 
 func (d *door) control(do func(fd int) error) error {

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"hash/crc32"
 	"io"
-	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -28,7 +27,6 @@ type link struct {
 	treat treatment     // nil: requests pass
 	over  chan struct{} // closed when the treatment ends
 	clock time.Duration // how far the store's clock is ahead of this host's
-	conns map[net.Conn]bool
 }
 
 // treatment is what becomes of a request.
@@ -40,24 +38,12 @@ func startLink(ctx context.Context, to string) (*link, error) {
 		return nil, err
 	}
 	l := &link{
-		door: d, to: to, conns: map[net.Conn]bool{}, over: make(chan struct{}),
+		door: d, to: to, over: make(chan struct{}),
 		forward: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
 	}
-	l.server = &http.Server{Handler: l, ReadHeaderTimeout: time.Minute, ConnState: l.track}
+	l.server = &http.Server{Handler: l, ReadHeaderTimeout: time.Minute}
 	go func() { _ = l.server.Serve(d) }()
 	return l, nil
-}
-
-func (l *link) track(conn net.Conn, state http.ConnState) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		l.conns[conn] = true
-	case http.StateClosed, http.StateHijacked:
-		delete(l.conns, conn)
-	default:
-	}
 }
 
 // impair makes a condition hold, from now on.
@@ -65,16 +51,7 @@ func (l *link) impair(state doorState, treat treatment, clock time.Duration) err
 	l.mu.Lock()
 	l.treat, l.clock = treat, clock
 	l.mu.Unlock()
-	if err := l.door.set(state); err != nil || state == doorOpen {
-		return err
-	}
-	// Else a call could go on over a connection that it has.
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for conn := range l.conns {
-		_ = conn.Close()
-	}
-	return nil
+	return l.door.set(state)
 }
 
 // mend ends the condition. What was on its way arrives now.
