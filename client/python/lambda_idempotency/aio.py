@@ -31,7 +31,7 @@ def _acquire(client: Client, request: dict[str, Any]) -> Future[Outcome]:
 async def _answered(future: Future[Outcome], client: Client) -> Outcome:
     try:
         return await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         # A claim that is granted to nobody is given back.
         future.add_done_callback(partial(_give_back, client))
         raise

@@ -118,7 +118,7 @@ async def run_batch_async(batch: Batch, work: Callable[[dict[str, Any]], Awaitab
     future = begin_acquire(batch.acquire)
     try:
         await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         # Claims that are granted to nobody are given back.
         future.add_done_callback(lambda _: batch.end())
         raise

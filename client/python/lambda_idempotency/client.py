@@ -153,7 +153,8 @@ class Client:
 
     def send(self, path: str, body: str, wait_ms: int = 0) -> dict[str, Any]:
         """Posts a JSON text, for the wrappers."""
-        timeout = _TIMEOUT_S + wait_ms / 1000
+        # A longer wait than a day is refused by the sidecar, and may be more than a socket's timeout can be.
+        timeout = _TIMEOUT_S + min(wait_ms / 1000, 86_400)
         until = time.monotonic() + timeout
         port = self._port or _port(setting(b"IDEMPOTENCY_PORT") or "2774")
         try:

@@ -61,9 +61,25 @@ class Connection:
         auth = f"X-Idempotency-Auth: {secret}\r\n" if secret else ""
         head = f"POST {path}{self._begin}{auth}Content-Length: {len(body)}\r\n\r\n"
         self._limit(until)
-        self._socket.sendall(head.encode() + body)
+        try:
+            self._socket.sendall(head.encode() + body)
+        except socket.timeout:
+            raise
+        except OSError as broke:
+            return self._refusal(until, broke)
         self._more(until)
         return self._answer(until)
+
+    def _refusal(self, until: float, broke: OSError) -> tuple[int, bytes, bytes]:
+        """The answer that came before all was sent: a server that refuses a request need not take in the rest of it."""
+        try:
+            refused = self._answer(until)
+        except (OSError, NotHTTP):
+            raise broke from None
+        self.reusable = False
+        if refused[0] < 400:
+            raise broke
+        return refused
 
     def _answer(self, until: float) -> tuple[int, bytes, bytes]:
         status = 100
@@ -86,7 +102,7 @@ class Connection:
                 raise NotHTTP(f"the transfer coding {coding!r} was not asked for")
             body = self._chunks(until)
         elif (length := header(head, b"content-length")) is not None:
-            if not length.isdigit():
+            if not length.isdigit() or len(length) > 18:  # Of many digits, int makes a ValueError.
                 raise NotHTTP(f"the length {length!r} is no number")
             body = self._take(int(length), until)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 
 from . import wrap
 from .client import Client, default_client, setting
@@ -222,6 +222,11 @@ def _missing(name: str) -> Any:
 
 
 def _binder(fn: Callable[..., Any], key: KeyOption) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    if isinstance(fn, partial):
+        # What it holds already is no parameter of it anymore, but tells one of its calls from another's.
+        held, bind_all = fn, _binder(fn.func, key)
+        return lambda args, kwargs: bind_all((*held.args, *args), {**held.keywords, **kwargs})
+
     import inspect  # It is slow to import, and not needed where the key is made by a function.
 
     signature = inspect.signature(fn)

@@ -45,13 +45,19 @@ _standard = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",
 def _parts_maker() -> Callable[[Any, int], Iterable[str]]:
     """What makes the parts of a JSON text.
 
-    The standard encoder makes one anew for each text, which takes as long as the encoding does. This one serves for all. It
-    does not look for circles, which end as a RecursionError; the standard encoder then says what is wrong.
+    The standard encoder makes more than this for each text, which takes as long as the encoding does. What it has seen on
+    the way to a part is each text's own: a circle is found when it closes, not when it has filled the stack, and the
+    memory with all that is in it.
     """
     try:
         from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 
-        make: Callable[[Any, int], Iterable[str]] = c_make_encoder(None, _standard.default, encode_basestring, None, ":", ",", False, False, False)
+        default = _standard.default
+
+        def make(value: Any, level: int) -> Iterable[str]:
+            parts: Iterable[str] = c_make_encoder({}, default, encode_basestring, None, ":", ",", False, False, False)(value, level)
+            return parts
+
         if "".join(make({"a": [1, "é"]}, 0)) == '{"a":[1,"é"]}':
             return make
     except (ImportError, TypeError):

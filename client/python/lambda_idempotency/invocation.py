@@ -27,7 +27,10 @@ class invocation:
         self._before: Token[Any] = current.set(self._context)
 
     def __exit__(self, *_: object) -> None:
-        current.reset(self._before)
+        try:
+            current.reset(self._before)
+        except ValueError:
+            return  # A coroutine that was never awaited to its end is closed in another context.
 
 
 def request_id() -> str | None:
@@ -40,6 +43,6 @@ def remaining_ms() -> float | None:
     remaining = getattr(current.get(), "get_remaining_time_in_millis", None)
     left = remaining() if callable(remaining) else None
     # A context made for a test may give anything. A deadline that has passed is none.
-    if isinstance(left, bool) or not isinstance(left, (int, float)) or not left > 0:
+    if isinstance(left, bool) or not isinstance(left, (int, float)) or not 0 < left < 1e12:
         return None
     return left

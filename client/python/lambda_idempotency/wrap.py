@@ -51,9 +51,10 @@ def complete(held: Claim, result: Any) -> None:
     """Ends the claim of work that is done: an error here must not make the caller repeat it without need."""
     try:
         text = encode("the result", result)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # A MemoryError, and whatever a class of its own raises when it is asked for its items.
         complete_without_result(held)
-        raise ResultError(str(error), result) from error
+        reason = str(error) if isinstance(error, (TypeError, ValueError)) else f"the result is no JSON: {error!r}"
+        raise ResultError(reason, result) from error
     try:
         held._client.complete_encoded(held.token, text)
     except ClaimLostError as error:

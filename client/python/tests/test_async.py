@@ -18,6 +18,7 @@ from lambda_idempotency import (
     idempotency,
     idempotent,
     idempotent_function,
+    invocation,
     run_async,
     threads,
 )
@@ -310,3 +311,27 @@ def test_after_a_fork_there_are_threads_again(sidecar: Sidecar, monkeypatch: pyt
 
 async def _one() -> int:
     return 1
+
+
+def test_an_invocation_left_in_another_context() -> None:
+    # As by the coroutine of a handler that the garbage collector closes.
+    block = invocation(Context())
+    contextvars.copy_context().run(block.__enter__)
+    block.__exit__()
+
+
+def test_a_claim_granted_to_an_acquire_that_is_thrown_away_is_given_back(client: Client) -> None:
+    key = new_key()
+    before = client.acquire(key)
+
+    async def main() -> None:
+        waiting = aio._answered(aio._acquire(client, {"key": key, "wait": 60}), client)
+        waiting.send(None)
+        waiting.close()  # As the garbage collector does.
+        client.fail(before.token)
+
+    asyncio.run(main())
+    until = time.monotonic() + 30
+    while (outcome := client.acquire(key)).status == "in_progress" and time.monotonic() < until:
+        time.sleep(0.02)
+    assert outcome.status == "acquired"

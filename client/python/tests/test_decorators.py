@@ -90,6 +90,10 @@ def test_a_key_that_is_none(server: Server, client: Client, made: Any) -> None:
 
 
 def test_a_context_made_for_a_test(server: Server, client: Client) -> None:
+    class Endless(Context):
+        def get_remaining_time_in_millis(self) -> Any:
+            return float("inf")
+
     class Odd:
         aws_request_id = object()
 
@@ -100,9 +104,9 @@ def test_a_context_made_for_a_test(server: Server, client: Client) -> None:
     def handler(event: Any, context: Any) -> int:
         return 1
 
-    for context in (Odd(), object(), {}):
+    for context in (Odd(), object(), {}, Endless("")):
         handler({"a": 1}, context)
-    assert acquires(server) == [{"event": {"a": 1}}] * 3
+    assert acquires(server) == [{"event": {"a": 1}}] * 4
 
 
 def test_a_lease_takes_the_place_of_the_deadline(server: Server, client: Client) -> None:
@@ -202,6 +206,16 @@ def test_a_method(server: Server, client: Client) -> None:
     ]
     with pytest.raises(TypeError, match="is a method"):
         idempotent_function(Account.plain)
+
+
+def test_what_a_partial_holds_is_part_of_the_key(server: Server, client: Client) -> None:
+    def charge(customer: str, amount: int, note: str = "n") -> int:
+        return 1
+
+    for customer in ("ada", "bob"):
+        idempotent_function(functools.partial(charge, customer))
+        idempotent_function(client=client, scope="s")(functools.partial(charge, customer, note="x"))(10)
+    assert [body["event"] for body in acquires(server)] == [{"customer": customer, "amount": 10, "note": "x"} for customer in ("ada", "bob")]
 
 
 def test_an_argument_that_is_no_json(server: Server, client: Client) -> None:

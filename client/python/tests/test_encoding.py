@@ -99,3 +99,19 @@ def test_an_object_of_its_own_is_not_shown() -> None:
     with pytest.raises(TypeError) as caught:
         encode("payload", [Secret()])
     assert "the secret" not in str(caught.value)
+
+
+def test_a_circle_is_found_when_it_closes() -> None:
+    asked = []
+
+    class Asked(dict[str, Any]):
+        def items(self) -> Any:
+            asked.append(1)
+            return super().items()
+
+    circle = Asked(large="x")
+    circle["self"] = circle
+    with pytest.raises(ValueError, match=r"^event\['self'\] contains itself$"):
+        encode("event", circle)
+    # Not as many as the stack holds, each with all that is in it.
+    assert len(asked) < 10

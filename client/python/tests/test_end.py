@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -70,3 +71,13 @@ def test_an_unprotected_claim_says_so() -> None:
 
     with serve(answer({**ACQUIRED, "unprotected": True}), answer(COMPLETED)) as server:
         assert Client(port=server.port).run("a", lambda: current_claim().unprotected) is True
+
+
+def test_a_result_that_raises_when_it_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    class Lazy(dict[str, int]):
+        def items(self) -> Any:
+            raise KeyError("not loaded")
+
+    with serve(answer(ACQUIRED), answer(COMPLETED)) as server, pytest.raises(ResultError, match="KeyError"):
+        Client(port=server.port).run("a", lambda: Lazy(a=1))
+    assert server.requests[1].body == {"token": "t1"}

@@ -85,6 +85,7 @@ def test_an_answer(sent: list[bytes], reused: bool) -> None:
         b"HTTP/2 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
@@ -95,7 +96,7 @@ def test_an_answer(sent: list[bytes], reused: bool) -> None:
         answer({}),
         b"HTTP/1.1 204 No Content\r\n\r\n",
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_something_that_is_not_the_sidecar(sent: bytes) -> None:
     with serve(sent) as server, pytest.raises(ProblemError) as caught:
@@ -327,3 +328,27 @@ def test_an_interrupted_call_leaves_no_half_answer_behind(monkeypatch: pytest.Mo
         assert client.acquire("b").result == "new"
         client.close()
     assert [request.connection for request in server.requests] == [1, 2]
+
+
+def test_a_request_that_is_refused_before_all_of_it_was_sent() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    connections = []
+
+    def refuse() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(1)
+            with connection:
+                connection.recv(1000)
+                connection.sendall(problem(413, "too_large", headers={"Connection": "close"}))
+
+    thread = threading.Thread(target=refuse, daemon=True)
+    thread.start()
+    with listener, pytest.raises(ProblemError) as caught:
+        # More than the system holds for a server that does not take it.
+        Client(port=listener.getsockname()[1]).acquire("a", payload="x" * (30 << 20))
+    assert (caught.value.status, caught.value.code) == (413, "too_large")
+    assert len(connections) == 1
