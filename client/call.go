@@ -49,7 +49,7 @@ func (c *Client) send(ctx context.Context, path string, text []byte, answer any,
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return &UnavailableError{Err: fmt.Errorf("no sidecar at %s (is the layer attached?): %w", c.url(), err)}
+		return &UnavailableError{Err: fmt.Errorf("no sidecar at %s (is the layer attached, or the local server started?): %w", c.url(), err)}
 	case err != nil && ctx.Err() != nil:
 		return &UnavailableError{Err: fmt.Errorf("%s was given up, because the context ended: %w", path, err)}
 	case err != nil && calling.Err() != nil:

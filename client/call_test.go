@@ -107,7 +107,7 @@ func TestNoSidecar(t *testing.T) {
 	_ = l.Close()
 	_, err = client.DoWith(t.Context(), &client.Client{URL: where}, order, returns(0, nil))
 	away, ok := errors.AsType[*client.UnavailableError](err)
-	if !ok || away.Code != "" || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "is the layer attached?") {
+	if !ok || away.Code != "" || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "is the layer attached, or the local server started?") {
 		t.Errorf("%v", err)
 	}
 }

@@ -247,6 +247,7 @@ export interface InProgress {
 
 /** The verbs of the sidecar's API. May be called at the same time. They reject with a ProblemError. */
 export class Client {
+  #private; // The helpers need more of it than the verbs.
   constructor(options?: ClientOptions);
   /** Asks for the claim on a key. */
   acquire(request: AcquireRequest): Promise<Outcome>;

@@ -1,7 +1,19 @@
-// The one implementation is index.js: errors stay instances of the same classes where both module systems are used.
-import implementation from './index.js';
+// The entry for Node.js itself. It does not import index.js but requires it: to import it, Node.js first loads a parser of its
+// own for the names that a module exports, which takes as long as half of this package.
+import { createRequire } from 'node:module';
 
 export const {
   idempotent, idempotentBatch, idempotency, run, claimOf, Client,
   IdempotencyError, InProgressError, FailedError, ResultError, ProblemError, PayloadMismatchError, ClaimLostError, UnavailableError,
-} = implementation;
+} = load();
+
+function load() {
+  let require;
+  try {
+    require = createRequire(import.meta.url);
+    require.resolve('./index.js');
+  } catch (cause) {
+    throw new Error('lambda-idempotency was bundled by its entry for Node.js; give the bundler the condition "module"', { cause });
+  }
+  return require('./index.js');
+}

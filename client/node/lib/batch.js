@@ -239,14 +239,31 @@ function report(client, tasks) {
       client.warn(`the record ${task.id} failed, and is reported as a batch item failure: ${textOf(error)}`);
       continue;
     }
-    const kind = error instanceof InProgressError ? error.name : (error?.code ?? textOf(error));
+    const kind = kindOf(error);
     if (!alike.has(kind)) alike.set(kind, { error, ids: [] });
     alike.get(kind).ids.push(task.id);
   }
   for (const { error, ids } of alike.values()) {
-    client.warn(`reported as batch item failures, ${ids.length} in all: ${ids.slice(0, mostTold).join(', ')}${ids.length > mostTold ? ', …' : ''}: ${error?.message ?? textOf(error)}`);
+    client.warn(`reported as batch item failures, ${ids.length} in all: ${ids.slice(0, mostTold).join(', ')}${ids.length > mostTold ? ', …' : ''}: ${messageOf(error)}`);
   }
   return { batchItemFailures: [...reported].map((itemIdentifier) => ({ itemIdentifier })) };
+}
+
+// Alike are errors of one kind. Anything can be thrown, also what throws when it is asked.
+function kindOf(error) {
+  try {
+    return error instanceof InProgressError ? error.name : (error?.code ?? textOf(error));
+  } catch {
+    return textOf(error);
+  }
+}
+
+function messageOf(error) {
+  try {
+    return String(error?.message ?? error);
+  } catch {
+    return textOf(error);
+  }
 }
 
 function textOf(error) {

@@ -45,8 +45,10 @@ class NotJSONError extends TypeError {}
 // as everywhere in JavaScript.
 function checkJSON(value, path, depth = 0) {
   switch (typeof value) {
-    case 'string':
     case 'boolean':
+      return;
+    case 'string':
+      if (!value.isWellFormed()) throw new NotJSONError(`${path} holds half of a surrogate pair, which is no character`);
       return;
     case 'number':
       if (!Number.isFinite(value)) throw new NotJSONError(`${path} is ${value}, which JSON cannot express`);
@@ -74,7 +76,9 @@ function checkJSON(value, path, depth = 0) {
     throw new NotJSONError(`${path} is a ${value.constructor?.name || 'special object'}, which JSON cannot express; convert it first`);
   }
   for (const name of names) {
-    if (value[name] !== undefined) checkJSON(value[name], `${path}.${name}`, depth + 1);
+    if (value[name] === undefined) continue;
+    if (!name.isWellFormed()) throw new NotJSONError(`a name in ${path} holds half of a surrogate pair, which is no character`);
+    checkJSON(value[name], `${path}.${name}`, depth + 1);
   }
 }
 

@@ -1,8 +1,8 @@
 'use strict';
 
-const fs = require('node:fs');
+const fs = process.getBuiltinModule?.('node:fs') ?? require('node:fs');
 const { checkJSON, checkNames, resultJSON, wholeNumber } = require('./checks.js');
-const { Connections } = require('./connections.js');
+const { Connections } = require('./http.js');
 const { ClaimLostError, PayloadMismatchError, ProblemError, UnavailableError } = require('./errors.js');
 
 const problems = { payload_mismatch: PayloadMismatchError, claim_lost: ClaimLostError };
@@ -20,7 +20,9 @@ class Client {
     this.#port = options.port;
     this.#authToken = options.authToken;
     this.#timeoutMs = wholeNumber('timeoutMs', options.timeoutMs) ?? 15_000;
-    this.#logger = options.logger;
+    this.#logger = options.logger ?? undefined;
+    // Told now: it is needed only where something else went wrong already.
+    if (this.#logger !== undefined && typeof this.#logger.warn !== 'function') throw new TypeError('Client: logger takes an object with a method warn');
   }
 
   // Asks for the claim on a key. Resolves to an outcome, to be told apart by its status.
@@ -34,7 +36,7 @@ class Client {
   async complete(token, result, options = {}) {
     checkNames('complete', options, ['ttlSeconds']);
     const ttl = wholeNumber('ttlSeconds', options.ttlSeconds);
-    const members = JSON.stringify({ token, ttl_seconds: ttl });
+    const members = JSON.stringify({ token: token ?? null, ttl_seconds: ttl });
     const body = `${members.slice(0, -1)},"result":${resultJSON(result)}}`;
     if (isDisabled()) return { status: 'completed', unprotected: true };
     return this.#call('/complete', body);
@@ -84,7 +86,7 @@ class Client {
 
   // Resolves to the members of an answer that is none of a problem.
   async #send(path, body, waitMs = 0) {
-    const port = this.#port ?? (process.env.IDEMPOTENCY_PORT || 2774);
+    const port = String(this.#port ?? (process.env.IDEMPOTENCY_PORT || 2774)).trim(); // It becomes part of a header.
     const secret = this.#authToken ?? (process.env.IDEMPOTENCY_AUTH_TOKEN || process.env.AWS_SESSION_TOKEN || process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN);
     const answer = await this.#connections.post(port, path, secret, body, waitMs + this.#timeoutMs, waitMs > 0);
     let members;
@@ -165,7 +167,7 @@ function randomText() {
   } catch {
     // As on Windows.
   }
-  return require('node:crypto').randomUUID({ disableEntropyCache: true });
+  return (process.getBuiltinModule?.('node:crypto') ?? require('node:crypto')).randomUUID({ disableEntropyCache: true });
 }
 
 // When the invocation ends, in epoch milliseconds, if the context tells.

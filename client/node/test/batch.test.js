@@ -115,6 +115,16 @@ test('whatever is thrown, the others are run', async (t) => {
   assert.equal(runs.length, 5);
 });
 
+test('whatever is thrown, it is told of its duplicates, too', async (t) => {
+  quiet(t);
+  const odd = [{ message: Symbol('s') }, { message: Object.create(null) }, { get message() { throw new Error('no'); } }, { get code() { throw new Error('no'); } }];
+  const handler = idempotentBatch(({ body }) => { throw odd[body[0]]; }, { key: 'body' });
+  const event = batch('0', '1', '2', '3');
+  event.Records.push(...event.Records.map((record) => ({ ...record, messageId: `${record.messageId} again` })));
+  for (const each of event.Records) each.body += prefix;
+  assert.equal((await handler(event, invocation())).batchItemFailures.length, 8);
+});
+
 test('large records go in calls that the sidecar takes', async () => {
   let runs = 0;
   const handler = idempotentBatch(async () => { runs++; }, { key: 'messageId' });
@@ -155,5 +165,5 @@ test('disabled', async (t) => {
 
 test('no sidecar', async () => {
   const handler = idempotentBatch(async () => assert.fail(), { client: new Client({ port: await freePort() }) });
-  await assert.rejects(handler(batch('a'), invocation()), (error) => error instanceof UnavailableError && /is the layer attached/.test(error.message));
+  await assert.rejects(handler(batch('a'), invocation()), (error) => error instanceof UnavailableError && /is the layer attached, or the local server started/.test(error.message));
 });

@@ -111,7 +111,7 @@ test('no sidecar', async () => {
   await assert.rejects(run('k', () => { ran = true; }, { client: new Client({ port }) }), (error) => {
     assert.ok(error instanceof UnavailableError && error instanceof ProblemError);
     assert.equal(error.code, undefined);
-    assert.match(error.message, new RegExp(`^no sidecar at http://127.0.0.1:${port}: is the layer attached\\?$`));
+    assert.match(error.message, new RegExp(`^no sidecar at http://127.0.0.1:${port}: is the layer attached, or the local server started\\?$`));
     return true;
   });
   assert.equal(ran, false);

@@ -15,6 +15,8 @@ const refused = {
   'infinity': [[-Infinity], /^the event\[0\] is -Infinity/],
   'nothing at all': [undefined, /^the event is undefined/],
   'nothing in a list': [[undefined], /^the event\[0\] is undefined/],
+  'half of a surrogate pair': [{ name: ['a\ud800'] }, /^the event\.name\[0\] holds half of a surrogate pair/],
+  'a name with half of a surrogate pair': [{ a: { '\udc00': 1 } }, /^a name in the event\.a holds half of a surrogate pair/],
   'a function': [{ f() {} }, /^the event\.f is a function/],
   'a symbol': [{ s: Symbol('s') }, /^the event\.s is a symbol/],
   'what contains itself': [circular, /nested too deeply, or contains itself$/],
@@ -115,4 +117,14 @@ for (const [name, thrown, want] of [
 
 test('the message of a final failure is the stored one', () => {
   assert.equal(String(new FailedError({ type: 'T', message: 'm' })), 'FailedError: m');
+});
+
+test('a logger that cannot warn is refused before there is something to warn of', () => {
+  for (const logger of [{}, () => {}, 'x']) assert.throws(() => new Client({ logger }), /^TypeError: Client: logger takes an object with a method warn$/);
+});
+
+test('a result without a token is still JSON', async (t) => {
+  const server = await scripted(t, [completed]);
+  await new Client({ port: server.port }).complete(undefined, 1);
+  assert.deepEqual(server.requests[0].body, { token: null, result: 1 });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
@@ -32,7 +32,7 @@ test('the package has what it needs and nothing else', () => {
   const home = path.join(project, 'node_modules/lambda-idempotency');
   const files = fs.readdirSync(home, { recursive: true }).filter((file) => fs.statSync(path.join(home, file)).isFile());
   const lib = fs.readdirSync(path.join(folder, 'lib')).map((file) => `lib/${file}`);
-  assert.deepEqual(files.sort(), ['LICENSE', 'README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json', ...lib].sort());
+  assert.deepEqual(files.sort(), ['LICENSE', 'README.md', 'bundled.mjs', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json', ...lib].sort());
   const { dependencies } = JSON.parse(fs.readFileSync(path.join(home, 'package.json')));
   assert.equal(dependencies, undefined);
 });
@@ -46,11 +46,45 @@ test('import', () => {
   assert.equal(node('--input-type=module', '-e', 'import { run } from "lambda-idempotency"; console.log(typeof run)'), 'function');
 });
 
+// Bundlers know the condition module, and follow imports of files only.
+test('import, as bundlers do it', () => {
+  const script = 'import * as all from "lambda-idempotency"; console.log(Object.keys(all).sort().join(), import.meta.resolve("lambda-idempotency").endsWith("/bundled.mjs"))';
+  assert.equal(node('--conditions=module', '--input-type=module', '-e', script), `${names.join()} true`);
+});
+
+test('a bundler without that condition is told so', () => {
+  fs.mkdirSync(path.join(project, 'out'), { recursive: true });
+  fs.copyFileSync(path.join(folder, 'index.mjs'), path.join(project, 'out/handler.mjs'));
+  const { status, stderr } = spawnSync(process.execPath, ['out/handler.mjs'], { cwd: project, encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /bundled by its entry for Node\.js; give the bundler the condition "module"/);
+});
+
 test('both at once are one implementation', async () => {
   const imported = await import('lambda-idempotency');
   const required = createRequire(import.meta.url)('lambda-idempotency');
   for (const name of names) assert.equal(imported[name], required[name], name);
   assert.ok(new required.UnavailableError({ detail: 'x' }) instanceof imported.ProblemError);
+});
+
+// As esbuild bundles for an ES module: the package's files are taken in, and require throws for all others.
+test('bundled as an ES module', { skip: !process.getBuiltinModule }, async () => {
+  const loaded = new Map();
+  const load = (file) => {
+    if (!loaded.has(file)) {
+      const module = { exports: {} };
+      loaded.set(file, module);
+      new Function('module', 'exports', 'require', fs.readFileSync(file, 'utf8'))(module, module.exports, (name) => {
+        if (!name.startsWith('.')) throw new Error(`Dynamic require of "${name}" is not supported`);
+        return load(path.join(path.dirname(file), name));
+      });
+    }
+    return loaded.get(file).exports;
+  };
+  const { Client, UnavailableError, idempotency, idempotentBatch } = load(path.join(folder, 'index.js'));
+  await assert.rejects(new Client({ port: 1 }).acquire({ key: 'k' }), UnavailableError);
+  idempotency();
+  idempotentBatch(() => {});
 });
 
 test('what takes long to load, or few functions need, is not loaded', () => {

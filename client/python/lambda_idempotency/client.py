@@ -162,7 +162,7 @@ class Client:
         except socket.timeout as error:
             raise UnavailableError(detail=f"the sidecar on port {port} did not answer {path} within {timeout:g} s") from error
         except ConnectionRefusedError as error:
-            raise UnavailableError(detail=f"nothing listens on 127.0.0.1:{port}; is the layer attached?") from error
+            raise UnavailableError(detail=f"nothing listens on 127.0.0.1:{port}; is the layer attached, or the local server started?") from error
         except OSError as error:
             raise UnavailableError(detail=f"the connection to the sidecar on port {port} broke: {error}") from error
         except NotHTTP as error:

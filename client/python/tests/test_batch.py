@@ -280,5 +280,5 @@ def test_no_sidecar(prefix: str) -> None:
     def handler(record: Any, context: Any) -> None:
         raise AssertionError
 
-    with pytest.raises(UnavailableError, match="is the layer attached"):
+    with pytest.raises(UnavailableError, match="is the layer attached, or the local server started"):
         handler(batch("a", prefix=prefix), Context())

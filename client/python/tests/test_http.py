@@ -196,7 +196,7 @@ def test_the_wait_is_added_to_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_sidecar() -> None:
-    with pytest.raises(UnavailableError, match="is the layer attached") as caught:
+    with pytest.raises(UnavailableError, match="is the layer attached, or the local server started") as caught:
         Client(port=free_port()).acquire("a")
     assert (caught.value.code, caught.value.status, caught.value.retry_after) == ("", 0, None)
 
@@ -209,7 +209,7 @@ def test_a_connection_that_meets_itself_is_none(monkeypatch: pytest.MonkeyPatch)
         return met
 
     monkeypatch.setattr(socket, "create_connection", meet_itself)
-    with pytest.raises(UnavailableError, match="is the layer attached"):
+    with pytest.raises(UnavailableError, match="is the layer attached, or the local server started"):
         Client(port=free_port()).acquire("a")
 
 

@@ -343,12 +343,12 @@ def test_a_sidecar_that_is_gone_when_the_work_is_done(caplog: pytest.LogCaptureF
 
     assert client.run("a", work) == "done"
     (warning,) = (record for record in caplog.records if record.name == "lambda_idempotency")
-    assert "is the layer attached?" in warning.getMessage()
+    assert "is the layer attached, or the local server started?" in warning.getMessage()
 
 
 def test_a_sidecar_that_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDEMPOTENCY_PORT", str(free_port()))
-    with pytest.raises(UnavailableError, match="is the layer attached"):
+    with pytest.raises(UnavailableError, match="is the layer attached, or the local server started"):
         run("a", lambda: pytest.fail("it ran without a claim"))
 
 

@@ -112,13 +112,13 @@ class SidecarTest < ClientTest
 
   def test_the_sidecar_dies_while_the_work_runs
     assert_equal(1, LambdaIdempotency.run("k") { kill || 1 })
-    assert_includes @warnings.texts[0], "is the layer attached?"
+    assert_includes @warnings.texts[0], "is the layer attached, or the local server started?"
   end
 
   def test_no_sidecar
     kill
     error = assert_raises(LambdaIdempotency::UnavailableError) { LambdaIdempotency.run("k") { flunk "ran" } }
-    assert_equal ["no sidecar at http://127.0.0.1:#{@port} (is the layer attached?)", nil], [error.message, error.code]
+    assert_equal ["no sidecar at http://127.0.0.1:#{@port} (is the layer attached, or the local server started?)", nil], [error.message, error.code]
   end
 
   private

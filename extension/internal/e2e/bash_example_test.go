@@ -109,7 +109,7 @@ func TestBashExampleWithoutLayer(t *testing.T) {
 	}
 	// The environment is told of the end of the sidecar, or the handler meets it first.
 	got := e.launch("12345")
-	if !strings.Contains(got, "is the layer attached?") && !strings.Contains(got, "Extension.Crash") {
+	if !strings.Contains(got, "is the layer attached, or the local server started?") && !strings.Contains(got, "Extension.Crash") {
 		t.Errorf("the caller got %s", got)
 	}
 	time.Sleep(10 * time.Millisecond)

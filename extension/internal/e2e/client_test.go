@@ -94,7 +94,7 @@ func TestGoClient(t *testing.T) {
 	}
 
 	t.Setenv("IDEMPOTENCY_PORT", strconv.Itoa(emulator.FreePort(t)))
-	if _, err := once("k", works("", nil)); err == nil || !strings.Contains(err.Error(), "is the layer attached?") {
+	if _, err := once("k", works("", nil)); err == nil || !strings.Contains(err.Error(), "is the layer attached, or the local server started?") {
 		t.Errorf("%v, want that no sidecar is there", err)
 	}
 }

@@ -55,7 +55,7 @@ module LambdaIdempotency
       http.ignore_eof = false # an answer that broke off is no answer
       http.start
     rescue Errno::ECONNREFUSED
-      raise UnavailableError, "no sidecar at #{address} (is the layer attached?)"
+      raise UnavailableError, "no sidecar at #{address} (is the layer attached, or the local server started?)"
     rescue Net::OpenTimeout
       raise UnavailableError, "no connection to #{address} within #{timeout} s"
     end

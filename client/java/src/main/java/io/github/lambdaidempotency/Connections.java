@@ -40,7 +40,7 @@ final class Connections {
                 return attempt(new Connection(port, end), path, body, secret, end);
             }
         } catch (ConnectException e) {
-            throw new UnavailableException("no sidecar at " + address() + " (is the layer attached?)", e);
+            throw new UnavailableException("no sidecar at " + address() + " (is the layer attached, or the local server started?)", e);
         } catch (SocketTimeoutException e) {
             throw new UnavailableException("no answer from " + address() + path + " within " + timeout.toMillis() + " ms", e);
         } catch (ProtocolException e) {

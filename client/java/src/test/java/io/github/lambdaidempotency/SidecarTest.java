@@ -214,14 +214,14 @@ class SidecarTest extends ClientTestBase {
             kill();
             return 1;
         }));
-        assertTrue(warnings.get(0).contains("is the layer attached?"), warnings.get(0));
+        assertTrue(warnings.get(0).contains("is the layer attached, or the local server started?"), warnings.get(0));
     }
 
     @Test
     void noSidecar() throws Exception {
         kill();
         UnavailableException error = assertThrows(UnavailableException.class, () -> key("k").run(Void.class, claim -> never()));
-        assertEquals("no sidecar at http://127.0.0.1:" + port + " (is the layer attached?)", error.getMessage());
+        assertEquals("no sidecar at http://127.0.0.1:" + port + " (is the layer attached, or the local server started?)", error.getMessage());
         assertEquals(null, error.code());
     }
 }
