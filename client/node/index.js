@@ -1,7 +1,6 @@
 'use strict';
 
-const { Client } = require('./lib/client.js');
-const errors = require('./lib/errors.js');
+const { Client, errors } = require('./lib/client.js');
 const { claimOf, idempotent, run } = require('./lib/wrappers.js');
 
 // Few functions take batches or are made with Middy, so what that needs is loaded when it is asked for.

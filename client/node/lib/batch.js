@@ -1,8 +1,9 @@
 'use strict';
 
-const { acquireBody, failBody, granted, isDisabled, sharedClient } = require('./client.js');
-const { ClaimLostError, IdempotencyError, InProgressError, ProblemError, UnavailableError } = require('./errors.js');
+const { acquireBody, errors, failBody, granted, isDisabled, sharedClient } = require('./client.js');
 const { Claim, checkHandlerOptions, mayRepeat, refusal, refuse, remember, requestOf } = require('./wrappers.js');
+
+const { ClaimLostError, IdempotencyError, InProgressError, ProblemError, UnavailableError } = errors;
 
 // What one call takes. The sidecar takes some more bytes, for what is around the items.
 const mostItems = 1000;

@@ -2,8 +2,75 @@
 
 const fs = process.getBuiltinModule?.('node:fs') ?? require('node:fs');
 const { checkJSON, checkNames, resultJSON, wholeNumber } = require('./checks.js');
-const { Connections } = require('./http.js');
-const { ClaimLostError, PayloadMismatchError, ProblemError, UnavailableError } = require('./errors.js');
+const { Connections, LateError, NotHTTPError, host } = require('./http.js');
+
+// The base of all errors of this package.
+class IdempotencyError extends Error {}
+
+// Another run holds the key.
+class InProgressError extends IdempotencyError {
+  constructor({ requestId, retryAfterMs }) {
+    super(`the work is in progress in request ${requestId ?? 'unknown'}; ask again in ${retryAfterMs} ms`);
+    this.requestId = requestId;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+// An earlier run failed for good. The message is that failure's own.
+class FailedError extends IdempotencyError {
+  constructor({ type, message }) {
+    super(message);
+    this.type = type;
+  }
+}
+
+// The work is done, but what it returned is no JSON.
+class ResultError extends IdempotencyError {
+  constructor(reason, result, options) {
+    super(`the work is done and will not be run again, but its result is not stored and duplicates get null: ${reason}`, options);
+    this.reason = reason;
+    // Not enumerable: a result may be large or confidential, and errors are logged.
+    Object.defineProperty(this, 'result', { value: result, configurable: true, writable: true });
+  }
+}
+
+// The call was not answered as asked. docs/problems.md says of each code what to do.
+class ProblemError extends IdempotencyError {
+  constructor({ status, code, detail }, options) {
+    super(code === undefined ? detail : `${code}: ${detail}`, options);
+    this.status = status;
+    this.code = code;
+    this.detail = detail;
+  }
+}
+
+// The key was used with another payload.
+class PayloadMismatchError extends ProblemError {}
+
+// The claim lapsed and another run took the key, or ended it.
+class ClaimLostError extends ProblemError {
+  constructor(problem, options) {
+    super(problem, options);
+    Object.defineProperty(this, 'result', { value: undefined, configurable: true, writable: true });
+  }
+}
+
+// No sidecar, no answer, or no store.
+class UnavailableError extends ProblemError {
+  constructor(problem, options) {
+    super(problem, options);
+    this.retryAfterMs = problem.retryAfterMs;
+  }
+}
+
+const errors = {
+  IdempotencyError, InProgressError, FailedError, ResultError, ProblemError, PayloadMismatchError, ClaimLostError, UnavailableError,
+};
+
+// Where Error has it: on the prototype, not among the members that are logged. Written out, for minifiers.
+for (const [name, type] of Object.entries(errors)) {
+  Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true });
+}
 
 const problems = { payload_mismatch: PayloadMismatchError, claim_lost: ClaimLostError };
 
@@ -88,7 +155,13 @@ class Client {
   async #send(path, body, waitMs = 0) {
     const port = String(this.#port ?? (process.env.IDEMPOTENCY_PORT || 2774)).trim(); // It becomes part of a header.
     const secret = this.#authToken ?? (process.env.IDEMPOTENCY_AUTH_TOKEN || process.env.AWS_SESSION_TOKEN || process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN);
-    const answer = await this.#connections.post(port, path, secret, body, waitMs + this.#timeoutMs, waitMs > 0);
+    const timeoutMs = waitMs + this.#timeoutMs;
+    let answer;
+    try {
+      answer = await this.#connections.post(port, path, secret, body, timeoutMs, waitMs > 0);
+    } catch (error) {
+      throw explain(error, port, path, timeoutMs);
+    }
     let members;
     try {
       members = JSON.parse(answer.text);
@@ -199,6 +272,17 @@ function camelCased(members) {
   return Object.fromEntries(Object.entries(members).map(([name, value]) => [name.replace(/_([a-z])/g, (_, c) => c.toUpperCase()), value]));
 }
 
+// What a call that was not answered means.
+function explain(error, port, path, timeoutMs) {
+  const cause = { cause: error };
+  const url = `http://${host}:${port}`;
+  if (error instanceof LateError) return new UnavailableError({ detail: `${url}${path} did not answer within ${timeoutMs / 1000} s` }, cause);
+  if (error.code === 'ECONNREFUSED') return new UnavailableError({ detail: `no sidecar at ${url}: is the layer attached, or the local server started?` }, cause);
+  if (error instanceof NotHTTPError) return new ProblemError({ detail: `what answers at ${url} does not speak HTTP; is something else on that port?` }, cause);
+  if (error.syscall || error.code === 'ECONNRESET') return new UnavailableError({ detail: `${url}${path}: ${error.message}` }, cause);
+  return error; // A port that Node.js refuses.
+}
+
 function problem({ status, headers }, members, url) {
   const { code, detail } = members ?? {};
   if (typeof code !== 'string') {
@@ -221,4 +305,4 @@ function sharedClient() {
   return (shared ??= new Client());
 }
 
-module.exports = { Client, acquireBody, failBody, granted, isDisabled, sharedClient };
+module.exports = { Client, acquireBody, errors, failBody, granted, isDisabled, sharedClient };

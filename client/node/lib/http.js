@@ -1,7 +1,5 @@
 'use strict';
 
-const { ProblemError, UnavailableError } = require('./errors.js');
-
 // Connections to the sidecar, and as much of HTTP/1.1 as a call takes. node:http would do, but the first call with it takes
 // almost twice as long as with this, and each later one half as much processor time again.
 
@@ -35,20 +33,15 @@ class Connections {
     let left = ticks;
     const timer = setInterval(() => {
       if (left-- > 0) return;
-      call.late = true;
       pool.giveUp(call);
     }, Math.min(timeoutMs / ticks, longestTimer));
     try {
-      try {
-        return await pool.send(call);
-      } catch (error) {
-        if (call.late || !broken.has(error.code)) throw error;
-        // Where one idle connection is dead, the others are likely to be.
-        for (const each of this.#pools.values()) each.dropIdle();
-        return await pool.send(call);
-      }
+      return await pool.send(call);
     } catch (error) {
-      throw explain(error, call.late, port, path, timeoutMs);
+      if (!broken.has(error.code)) throw error;
+      // Where one idle connection is dead, the others are likely to be.
+      for (const each of this.#pools.values()) each.dropIdle();
+      return await pool.send(call);
     } finally {
       clearInterval(timer);
     }
@@ -66,7 +59,6 @@ class Connections {
 }
 
 class Call {
-  late = false;
   connection; // None while it waits for one.
   resolve;
   reject;
@@ -96,7 +88,7 @@ class Pool {
   }
 
   giveUp(call) {
-    call.reject(new Error('no answer in time'));
+    call.reject(new LateError('no answer in time'));
     if (call.connection) call.connection.close();
     else this.#waiting = this.#waiting.filter((other) => other !== call);
   }
@@ -207,18 +199,11 @@ class Connection {
   }
 }
 
-function explain(error, late, port, path, timeoutMs) {
-  const cause = { cause: error };
-  const url = `http://${host}:${port}`;
-  if (late) return new UnavailableError({ detail: `${url}${path} did not answer within ${timeoutMs / 1000} s` }, cause);
-  if (error.code === 'ECONNREFUSED') return new UnavailableError({ detail: `no sidecar at ${url}: is the layer attached, or the local server started?` }, cause);
-  if (error instanceof NotHTTPError) return new ProblemError({ detail: `what answers at ${url} does not speak HTTP; is something else on that port?` }, cause);
-  if (error.syscall || broken.has(error.code)) return new UnavailableError({ detail: `${url}${path}: ${error.message}` }, cause);
-  return error; // A port that Node.js refuses.
-}
-
 // What came is not an answer in HTTP.
 class NotHTTPError extends Error {}
+
+// No answer came in time.
+class LateError extends Error {}
 
 // The text of a request. Sent at once, it is one packet.
 function requestText(host, path, secret, body) {
@@ -346,4 +331,4 @@ function hangUp() {
   return Object.assign(new Error('the connection was closed before the end of the answer'), { code: 'ECONNRESET' });
 }
 
-module.exports = { Connections, NotHTTPError, readAnswer, requestText };
+module.exports = { Connections, LateError, NotHTTPError, host, readAnswer, requestText };

@@ -1,8 +1,9 @@
 'use strict';
 
 const { NotJSONError, checkOptions, isFinal } = require('./checks.js');
-const { sharedClient } = require('./client.js');
-const { ClaimLostError, FailedError, InProgressError, ProblemError, ResultError } = require('./errors.js');
+const { errors, sharedClient } = require('./client.js');
+
+const { ClaimLostError, FailedError, InProgressError, ProblemError, ResultError } = errors;
 
 const streaming = Symbol.for('aws.lambda.runtime.handler.streaming'); // Set by awslambda.streamifyResponse.
 
