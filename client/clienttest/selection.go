@@ -24,7 +24,7 @@ func selection(event json.RawMessage, expression *string) (string, *problem) {
 		}
 	}
 	if missing(v) {
-		return "", refuse(keyMissing, "null, nothing or only nulls are selected from the event")
+		return "", refuse(keyMissing, "null, nothing, an empty value or only nulls are selected from the event")
 	}
 	return text(v), nil
 }

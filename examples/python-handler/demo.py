@@ -41,6 +41,9 @@ WORK_S = 0.3
 TIMEOUT_S = 10
 START_S = 10
 
+# The original sample's words for a duplicate, which app.py keeps.
+IN_ENGLISH = {"lambdaが多重起動したため処理を終了しました。": "launched more than once, so this launch ended without the work"}
+
 EVENT = json.loads((HERE / "event.json").read_text(encoding="utf-8"))
 
 
@@ -344,6 +347,8 @@ def print_launches(launches: list[Launch]) -> None:
     )
     for text in sorted({text for done in launches for text in done.warnings}):
         print(f"  [WARNING] {text}")
+        if text in IN_ENGLISH:
+            print(f"            ({IN_ENGLISH[text]})")
 
 
 def print_records(records: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:

@@ -127,7 +127,7 @@ func TestReadmeSnippets(t *testing.T) {
 		case s.language == "sh":
 			t.Run(name, func(t *testing.T) { answersAsSaid(t, text) })
 		case s.language == "python":
-			t.Run(name, func(t *testing.T) { pythonPrints(t, text) })
+			t.Run(name, func(t *testing.T) { pythonPrints(t, text, port) })
 		case s.language == "go":
 			t.Run(name, func(t *testing.T) { goPrints(t, text, port) })
 		case s.language == "json":
@@ -165,8 +165,9 @@ func answersAsSaid(t *testing.T, script string) {
 	}
 }
 
-func pythonPrints(t *testing.T, program string) {
+func pythonPrints(t *testing.T, program, port string) {
 	cmd := exec.CommandContext(t.Context(), "python3", "-c", program)
+	cmd.Env = append(os.Environ(), "IDEMPOTENCY_PORT="+port, "AWS_SESSION_TOKEN=", "PYTHONPATH="+filepath.Join(root, "client", "python"), "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

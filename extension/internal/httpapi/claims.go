@@ -223,7 +223,7 @@ func (a *api) selected(f *fields) (string, error) {
 	case errors.Is(err, selection.ErrMissing) && text == "":
 		return "", problemf(KeyMissing, "event is null or empty, or its members are all null, so there is nothing to make a key of; send an event that names the work")
 	case errors.Is(err, selection.ErrMissing):
-		return "", problemf(KeyMissing, "%s (%s) selects null, nothing or only nulls from the event, so there is nothing to make a key of; send an event that has what it selects, or correct the expression", from, short(text))
+		return "", problemf(KeyMissing, "%s (%s) selects null, nothing, an empty value or only nulls from the event, so there is nothing to make a key of; send an event that has what it selects, or correct the expression", from, short(text))
 	case isProblem:
 		return "", p
 	case err != nil:

@@ -201,7 +201,7 @@ func TestSelections(t *testing.T) {
 		{`"event":[]`, httpapi.KeyMissing, []string{"event is null or empty"}},
 		{`"event":{}`, httpapi.KeyMissing, []string{"event is null or empty"}},
 		{`"event":{"a":null}`, httpapi.KeyMissing, []string{"its members are all null"}},
-		{`"event":{"a":1},"key_jmespath":"b"`, httpapi.KeyMissing, []string{"key_jmespath (b) selects null, nothing or only nulls", "correct the expression"}},
+		{`"event":{"a":1},"key_jmespath":"b"`, httpapi.KeyMissing, []string{"key_jmespath (b) selects null, nothing, an empty value or only nulls", "correct the expression"}},
 		{`"event":{"a":""},"key_jmespath":"a"`, httpapi.KeyMissing, []string{"key_jmespath (a)"}},
 		{`"event":{"a":[]},"key_jmespath":"a"`, httpapi.KeyMissing, []string{"key_jmespath (a)"}},
 		{`"event":{"a":{}},"key_jmespath":"a"`, httpapi.KeyMissing, []string{"key_jmespath (a)"}},
