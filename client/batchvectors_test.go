@@ -1,11 +1,9 @@
 package client_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -49,20 +47,7 @@ type batchVector struct {
 
 // TestBatchVectors holds WrapSQS against what is expected of all batch helpers.
 func TestBatchVectors(t *testing.T) {
-	text, err := os.ReadFile("batch-vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		About string
-		Cases []batchVector
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil || len(file.Cases) == 0 {
-		t.Fatalf("%d cases, %v", len(file.Cases), err)
-	}
-	for _, v := range file.Cases {
+	for _, v := range cases[batchVector](t, "batch-vectors.json") {
 		t.Run(v.Name, v.test)
 	}
 }

@@ -56,13 +56,20 @@ type vector struct {
 
 // TestVectors holds the client against what is expected of all of them.
 func TestVectors(t *testing.T) {
-	text, err := os.ReadFile("vectors.json")
+	for _, v := range cases[vector](t, "vectors.json") {
+		t.Run(v.Name, v.test)
+	}
+}
+
+// cases reads a file of vectors.
+func cases[V any](t *testing.T, name string) []V {
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var file struct {
 		About string
-		Cases []vector
+		Cases []V
 	}
 	// Strictly: a member that this test does not know is one that it does not check.
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -70,9 +77,7 @@ func TestVectors(t *testing.T) {
 	if err := dec.Decode(&file); err != nil || len(file.Cases) == 0 {
 		t.Fatalf("%d cases, %v", len(file.Cases), err)
 	}
-	for _, v := range file.Cases {
-		t.Run(v.Name, v.test)
-	}
+	return file.Cases
 }
 
 func (v vector) test(t *testing.T) {
