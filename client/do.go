@@ -47,7 +47,7 @@ func (out Outcome) refusal() error {
 		}
 		return failed
 	case InProgress:
-		return &InProgressError{RequestID: out.RequestID, RetryAfter: out.RetryAfter}
+		return &InProgressError{RequestID: out.RequestID, RetryAfter: out.RetryAfter, LeaseExpiresAt: out.LeaseExpiresAt}
 	}
 	return &ProblemError{Status: http.StatusOK, Detail: fmt.Sprintf("/acquire was answered with the status %q, which this client does not know", out.Status)}
 }

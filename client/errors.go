@@ -12,6 +12,8 @@ type InProgressError struct {
 	RequestID string
 	// RetryAfter is when it may be worth to ask again.
 	RetryAfter time.Duration
+	// LeaseExpiresAt is when its claim lapses by itself, if known.
+	LeaseExpiresAt time.Time
 }
 
 func (e *InProgressError) Error() string {

@@ -43,14 +43,15 @@ type vector struct {
 		Returns json.RawMessage
 		Warning bool
 
-		Error        string
-		Message      string
-		Type         string
-		Code         string
-		Detail       string
-		RequestID    string `json:"request_id"`
-		RetryAfterMS int64  `json:"retry_after_ms"`
-		Result       json.RawMessage
+		Error          string
+		Message        string
+		Type           string
+		Code           string
+		Detail         string
+		RequestID      string `json:"request_id"`
+		RetryAfterMS   int64  `json:"retry_after_ms"`
+		LeaseExpiresAt int64  `json:"lease_expires_at"`
+		Result         json.RawMessage
 	}
 }
 
@@ -196,6 +197,9 @@ func (v vector) compareError(t *testing.T, err, thrown error) {
 	case "InProgressError":
 		e := as[*client.InProgressError](t, err)
 		requestID, retryAfter = e.RequestID, e.RetryAfter
+		if e.LeaseExpiresAt.UnixMilli() != want.LeaseExpiresAt {
+			t.Errorf("the claim lapses at %v, want %d", e.LeaseExpiresAt, want.LeaseExpiresAt)
+		}
 	case "FailedError":
 		if e := as[*client.FailedError](t, err); e.Type != want.Type || e.Message != want.Message {
 			t.Errorf("%+v, want %+v", e, want)

@@ -264,11 +264,13 @@ export abstract class IdempotencyError extends Error {}
 
 /** Another run holds the key. */
 export class InProgressError extends IdempotencyError {
-  constructor(members: { requestId?: string; retryAfterMs: number });
+  constructor(members: { requestId?: string; retryAfterMs: number; leaseExpiresAt?: number });
   /** The invocation that holds it, if known. */
   readonly requestId: string | undefined;
   /** Milliseconds after which it may be worth to ask again. */
   readonly retryAfterMs: number;
+  /** When that claim lapses by itself, in epoch milliseconds, if known. */
+  readonly leaseExpiresAt: number | undefined;
 }
 
 /** An earlier run failed for good. The message is that failure's own. */

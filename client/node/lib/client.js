@@ -9,10 +9,11 @@ class IdempotencyError extends Error {}
 
 // Another run holds the key.
 class InProgressError extends IdempotencyError {
-  constructor({ requestId, retryAfterMs }) {
+  constructor({ requestId, retryAfterMs, leaseExpiresAt }) {
     super(`the work is in progress in request ${requestId ?? 'unknown'}; ask again in ${retryAfterMs} ms`);
     this.requestId = requestId;
     this.retryAfterMs = retryAfterMs;
+    this.leaseExpiresAt = leaseExpiresAt;
   }
 }
 

@@ -78,8 +78,8 @@ function checkOutcome(got, outcome, wrapper) {
     assert.deepEqual(got, { status: 'fulfilled', value: outcome.returns });
     return;
   }
-  const { error: type, retry_after_ms, request_id, ...members } = outcome;
-  const want = { ...members, ...(retry_after_ms && { retryAfterMs: retry_after_ms }), ...(request_id && { requestId: request_id }) };
+  const { error: type, ...members } = outcome;
+  const want = Object.fromEntries(Object.entries(members).map(([name, value]) => [name.replace(/_([a-z])/g, (_, c) => c.toUpperCase()), value]));
   assert.equal(got.status, 'rejected');
   if (type === 'work') {
     assert.ok(got.reason instanceof WorkError, got.reason);

@@ -369,7 +369,7 @@ def _answered(client: Client, tasks: list[Task], at: int, answer: dict[str, Any]
         failure = outcome.error
         raise FailedError(failure.type if failure else "", failure.message if failure else "")
     else:
-        raise InProgressError(outcome.request_id, outcome.retry_after)
+        raise InProgressError(outcome.request_id, outcome.retry_after, outcome.lease_expires_at)
 
 
 def _problem(answer: dict[str, Any]) -> ProblemError | None:

@@ -14,12 +14,14 @@ class IdempotencyError(Exception):
 class InProgressError(IdempotencyError):
     """Another run holds the key."""
 
-    def __init__(self, request_id: str = "", retry_after: float = 0.0) -> None:
-        super().__init__(request_id, retry_after)
+    def __init__(self, request_id: str = "", retry_after: float = 0.0, lease_expires_at: int = 0) -> None:
+        super().__init__(request_id, retry_after, lease_expires_at)
         self.request_id = request_id
         """The invocation that holds the key; empty if it is not known."""
         self.retry_after = retry_after
         """Seconds after which it may be worth asking again."""
+        self.lease_expires_at = lease_expires_at
+        """When that claim lapses by itself, in epoch milliseconds; 0 if it is not known."""
 
     def __str__(self) -> str:
         who = f"in request {self.request_id}" if self.request_id else "elsewhere"

@@ -44,7 +44,7 @@ def replay(outcome: Outcome) -> Any:
     if outcome.status == "failed":
         failure = outcome.error
         raise FailedError(failure.type if failure else "", failure.message if failure else "")
-    raise InProgressError(outcome.request_id, outcome.retry_after)
+    raise InProgressError(outcome.request_id, outcome.retry_after, outcome.lease_expires_at)
 
 
 def complete(held: Claim, result: Any) -> None:

@@ -47,7 +47,7 @@ module LambdaIdempotency
       when "acquired" then execute(client, answer, final_errors, &work)
       when "completed" then replay(answer)
       when "failed" then raise FailedError.new(*(answer["error"] || {}).values_at("type", "message"))
-      when "in_progress" then raise InProgressError.new(answer["request_id"], answer["retry_after_ms"].to_i / 1000.0)
+      when "in_progress" then raise InProgressError.new(answer["request_id"], answer["retry_after_ms"].to_i / 1000.0, answer["lease_expires_at"])
       else raise ProblemError.new("an acquire was answered with the status #{answer["status"].inspect}, which this version does not know", status: 200)
       end
     end

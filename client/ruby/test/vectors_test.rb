@@ -89,7 +89,7 @@ class VectorsTest < ClientTest
       assert_equal want["message"], error.message
     else
       assert_equal "LambdaIdempotency::#{want["error"]}", error.class.name
-      %w[request_id type message code detail result].each do |name|
+      %w[request_id lease_expires_at type message code detail result].each do |name|
         assert_equal want[name], error.public_send(name), name if want.key?(name)
       end
       assert_equal want["retry_after_ms"] / 1000.0, error.retry_after if want.key?("retry_after_ms")

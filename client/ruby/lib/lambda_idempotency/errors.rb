@@ -10,10 +10,13 @@ module LambdaIdempotency
     attr_reader :request_id
     # Seconds after which it is worth to ask again.
     attr_reader :retry_after
+    # When that claim lapses by itself, in epoch milliseconds, or nil.
+    attr_reader :lease_expires_at
 
-    def initialize(request_id, retry_after)
+    def initialize(request_id, retry_after, lease_expires_at = nil)
       @request_id = request_id
       @retry_after = retry_after
+      @lease_expires_at = lease_expires_at
       super("the work is in progress in request #{request_id || "unknown"}; try again in #{retry_after} s")
     end
   end

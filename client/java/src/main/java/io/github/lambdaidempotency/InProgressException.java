@@ -1,6 +1,7 @@
 package io.github.lambdaidempotency;
 
 import java.time.Duration;
+import java.time.Instant;
 
 /** Another run holds the key. */
 public final class InProgressException extends IdempotencyException {
@@ -8,12 +9,14 @@ public final class InProgressException extends IdempotencyException {
 
     private final String requestId;
     private final Duration retryAfter;
+    private final Instant leaseExpiresAt;
 
-    InProgressException(String requestId, Duration retryAfter) {
+    InProgressException(String requestId, Duration retryAfter, Instant leaseExpiresAt) {
         super("the work is in progress in request " + (requestId == null ? "unknown" : requestId)
                 + "; try again in " + retryAfter.toMillis() + " ms", null);
         this.requestId = requestId;
         this.retryAfter = retryAfter;
+        this.leaseExpiresAt = leaseExpiresAt;
     }
 
     /** The invocation that holds the key, or null. */
@@ -24,5 +27,10 @@ public final class InProgressException extends IdempotencyException {
     /** After which time it is worth to ask again. */
     public Duration retryAfter() {
         return retryAfter;
+    }
+
+    /** When that claim lapses by itself, or null. */
+    public Instant leaseExpiresAt() {
+        return leaseExpiresAt;
     }
 }

@@ -26,7 +26,7 @@ final class Run {
             case "failed":
                 throw new FailedException(outcome.error() == null ? new Failure(null, null) : outcome.error());
             case "in_progress":
-                throw new InProgressException(outcome.requestId(), outcome.retryAfter());
+                throw new InProgressException(outcome.requestId(), outcome.retryAfter(), outcome.leaseExpiresAt());
             default:
                 throw new ProblemException(200, null, "an acquire was answered with the status " + outcome.status()
                         + ", which this version does not know", null);

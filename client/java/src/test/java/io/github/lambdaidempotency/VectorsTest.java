@@ -149,6 +149,7 @@ class VectorsTest extends ClientTestBase {
                 case "message" -> assertEquals(value, thrown.getMessage());
                 case "type" -> assertEquals(value, ((FailedException) thrown).type());
                 case "request_id" -> assertEquals(value, ((InProgressException) thrown).requestId());
+                case "lease_expires_at" -> assertEquals(value, ((InProgressException) thrown).leaseExpiresAt().toEpochMilli());
                 case "code" -> assertEquals(value, ((ProblemException) thrown).code());
                 case "detail" -> assertEquals(value, ((ProblemException) thrown).detail());
                 case "result" -> assertEquals(value, ((ClaimLostException) thrown).result());
