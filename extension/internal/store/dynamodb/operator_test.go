@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,23 +21,39 @@ import (
 	"github.com/lambda-idempotency/lambda-idempotency/extension/internal/testenv/dynamodblocal"
 )
 
-// option takes an option's value from the commands in docs/operating.md.
-func option(t *testing.T, doc, name string) string {
+// operating is what docs/operating.md says.
+func operating(t *testing.T) string {
 	t.Helper()
-	m := regexp.MustCompile(regexp.QuoteMeta(name) + ` '([^']*)'`).FindStringSubmatch(doc)
-	if m == nil {
-		t.Fatalf("docs/operating.md has no %s", name)
-	}
-	return m[1]
-}
-
-// TestOperatorFreesAKey runs the command of docs/operating.md, by the SDK.
-func TestOperatorFreesAKey(t *testing.T) {
 	text, err := os.ReadFile("../../../../docs/operating.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc := string(text)
+	return string(text)
+}
+
+// command is a command of docs/operating.md, up to the end of its block.
+func command(t *testing.T, begin string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(operating(t), begin)
+	text, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatalf("docs/operating.md has no %s", begin)
+	}
+	return begin + text
+}
+
+// option takes an option's value from a command.
+func option(t *testing.T, command, name string) string {
+	t.Helper()
+	m := regexp.MustCompile(regexp.QuoteMeta(name) + ` '([^']*)'`).FindStringSubmatch(command)
+	if m == nil {
+		t.Fatalf("there is no %s in %s", name, command)
+	}
+	return m[1]
+}
+
+// TestOperatorFreesAKey runs the commands of docs/operating.md, by the SDK.
+func TestOperatorFreesAKey(t *testing.T) {
 	local := account(t)
 	table := dynamodblocal.CreateTable(t, local, dynamodblocal.Table{})
 	e := idempotency.NewEngine(dynamodb.New(dynamodb.Options{Table: table, Attributes: dynamodb.DefaultAttributes()}), idempotency.Options{
@@ -46,12 +63,27 @@ func TestOperatorFreesAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := idempotency.AcquireRequest{Key: key, Lease: time.Hour}
+	ask := idempotency.AcquireRequest{Key: key, Lease: time.Hour, RequestID: "REQUEST_ID"}
 	stuck, err := e.Acquire(t.Context(), ask)
 	if err != nil {
 		t.Fatal(err)
 	}
 
+	scan := command(t, "aws dynamodb scan")
+	var sought map[string]map[string]string
+	if err := json.Unmarshal([]byte(option(t, scan, "--expression-attribute-values")), &sought); err != nil {
+		t.Fatal(err)
+	}
+	filter := option(t, scan, "--filter-expression")
+	found, err := local.Client().Scan(t.Context(), &sdk.ScanInput{
+		TableName: &table, FilterExpression: &filter,
+		ExpressionAttributeValues: map[string]types.AttributeValue{":r": &types.AttributeValueMemberS{Value: sought[":r"]["S"]}},
+	})
+	if err != nil || found.Count != 1 {
+		t.Fatalf("the scan found %+v, %v", found, err)
+	}
+
+	doc := command(t, "aws dynamodb update-item")
 	var id map[string]map[string]string
 	var names map[string]string
 	var values map[string]map[string]string
@@ -90,11 +122,7 @@ func TestOperatorFreesAKey(t *testing.T) {
 // TestOperatorFindsAnEventsKey compares the id that docs/operating.md tells to
 // compute with the one that is used.
 func TestOperatorFindsAnEventsKey(t *testing.T) {
-	text, err := os.ReadFile("../../../../docs/operating.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), `printf '["12345","sun-ada-bucket-tokyo/smallfile"]' | sha256sum`) {
+	if !strings.Contains(operating(t), `printf '["12345","sun-ada-bucket-tokyo/smallfile"]' | sha256sum`) {
 		t.Fatal("docs/operating.md has another example")
 	}
 	const sum = "149dba960c628067cb6d50ac66cff3037bc32acb60a5a10c7cff0a6c5a750476"
@@ -112,5 +140,18 @@ func TestOperatorFindsAnEventsKey(t *testing.T) {
 	}
 	if got := canon.Hash(selected); got != sum {
 		t.Fatalf("the key's hash is %s, want %s", got, sum)
+	}
+}
+
+// TestOperatorFindsALogLine compares the key_hash that docs/operating.md tells to
+// compute with the one that is logged.
+func TestOperatorFindsALogLine(t *testing.T) {
+	key, err := idempotency.Keys{Scope: "SCOPE"}.Given(nil, "order-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", command(t, `printf 'SCOPE#order-1\0'`)).Output()
+	if got := strings.TrimSpace(string(out)); err != nil || got != idempotency.KeyHash(key) {
+		t.Fatalf("the key_hash is %s, %v, want %s", got, err, idempotency.KeyHash(key))
 	}
 }
