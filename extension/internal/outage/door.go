@@ -131,11 +131,13 @@ func (d *door) set(to doorState) error {
 	if d.state == doorOpen {
 		d.opened = make(chan struct{})
 	}
-	d.state = to
-	// The end of listening drops what waits, and what is being connected.
-	if err := d.control(func(fd int) error { return ignore(unix.Shutdown(fd, unix.SHUT_RD), unix.ENOTCONN) }); err != nil {
-		return err
+	if d.state != doorShut { // Shut down twice, it would be for all connections to come, too.
+		// The end of listening drops what waits, and what is being connected.
+		if err := d.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }); err != nil {
+			return err
+		}
 	}
+	d.state = to
 	d.mu.Lock()
 	for g := range d.guests {
 		_ = g.Conn.Close()
@@ -150,7 +152,11 @@ func (d *door) set(to doorState) error {
 	}
 	_ = d.SetDeadline(time.Time{})
 	err := d.control(func(fd int) error {
-		return errors.Join(ignore(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0), unix.ENOENT), unix.Listen(fd, backlog))
+		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		if errors.Is(err, unix.ENOENT) {
+			err = nil // There was none.
+		}
+		return errors.Join(err, unix.Listen(fd, backlog))
 	})
 	close(d.opened)
 	return err
@@ -161,14 +167,6 @@ func (d *door) set(to doorState) error {
 func deafen(fd int) error {
 	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
-}
-
-// ignore makes one error none: the socket is already as it should be.
-func ignore(err, none error) error {
-	if errors.Is(err, none) {
-		return nil
-	}
-	return err
 }
 
 func (d *door) control(do func(fd int) error) error {

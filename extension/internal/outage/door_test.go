@@ -2,6 +2,7 @@ package outage
 
 import (
 	"errors"
+	"io"
 	"net"
 	"syscall"
 	"testing"
@@ -22,11 +23,13 @@ func TestDoor(t *testing.T) {
 				ended <- err
 				return
 			}
-			_, _ = conn.Write([]byte("!"))
-			_ = conn.Close()
+			go func() {
+				defer func() { _ = conn.Close() }()
+				_, _ = io.CopyN(conn, conn, 1)
+			}()
 		}
 	}()
-	// knock connects and waits to be let in.
+	// knock connects, and after a while asks for an answer.
 	knock := func(limit time.Duration) error {
 		conn, err := net.DialTimeout("tcp", d.Addr().String(), limit)
 		if err != nil {
@@ -34,6 +37,10 @@ func TestDoor(t *testing.T) {
 		}
 		defer func() { _ = conn.Close() }()
 		_ = conn.SetDeadline(time.Now().Add(patience))
+		time.Sleep(20 * time.Millisecond)
+		if _, err := conn.Write([]byte("?")); err != nil {
+			return err
+		}
 		_, err = conn.Read(make([]byte, 1))
 		return err
 	}
