@@ -11,9 +11,9 @@ function load() {
   let require;
   try {
     require = createRequire(import.meta.url);
-    require.resolve('./index.js');
+    require.resolve('./lib/wrappers.js');
   } catch (cause) {
-    throw new Error('lambda-idempotency was bundled by its entry for Node.js; give the bundler the condition "module"', { cause });
+    throw new Error('lambda-idempotency was bundled by its entry for Node.js; have the bundler do without the condition node-addons', { cause });
   }
   return require('./index.js');
 }

@@ -201,6 +201,7 @@ function acquireBody(request) {
   if (body.deadline_ms === undefined && body.lease_ms === undefined) body.deadline_ms = deadlineOf(context);
   if ('key' in request) checkJSON(key, 'the key');
   if ('event' in request) checkJSON(event, 'the event');
+  if (body.scope !== undefined) checkJSON(body.scope, 'the scope');
   if (payload !== undefined) checkJSON(payload, 'the payload');
   return body;
 }

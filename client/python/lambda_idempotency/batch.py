@@ -386,4 +386,9 @@ def _kind(error: BaseException) -> str:
     """The same for errors that one warning tells of."""
     if isinstance(error, ProblemError):
         return error.code
-    return type(error).__name__ if isinstance(error, InProgressError) else repr(error)
+    if isinstance(error, InProgressError):
+        return type(error).__name__
+    try:
+        return repr(error)
+    except Exception:  # Anything can be raised, also what raises when it is asked.
+        return type(error).__name__

@@ -40,6 +40,7 @@ class Connection:
         self.port = port
         self.pid = os.getpid()
         self.reusable = False
+        self._fresh = True
         self._begin = f" HTTP/1.1\r\nHost: {_HOST}:{port}\r\nContent-Type: application/json\r\n"
         self._rest = b""
         """What came and was not yet taken."""
@@ -58,6 +59,7 @@ class Connection:
     def post(self, path: str, secret: str, body: bytes, until: float) -> tuple[int, bytes, bytes]:
         """The status, the head in lower case, and the body of the answer."""
         self.reusable = False
+        fresh, self._fresh = self._fresh, False
         auth = f"X-Idempotency-Auth: {secret}\r\n" if secret else ""
         head = f"POST {path}{self._begin}{auth}Content-Length: {len(body)}\r\n\r\n"
         self._limit(until)
@@ -66,6 +68,8 @@ class Connection:
         except socket.timeout:
             raise
         except OSError as broke:
+            if not fresh:
+                raise  # What can be read may be what the server said before it closed an idle connection.
             return self._refusal(until, broke)
         self._more(until)
         return self._answer(until)
