@@ -80,6 +80,12 @@ for (const [name, result] of Object.entries({
   });
 }
 
+test('a scope that is no text of Unicode is refused before anything is sent', async (t) => {
+  const server = await scripted(t, [acquired]);
+  await assert.rejects(new Client({ port: server.port }).acquire({ key: 'a', scope: 'orders\ud800' }), /^TypeError: the scope holds half of a surrogate pair/);
+  assert.equal(server.requests.length, 0);
+});
+
 test('a result is returned as it is to the first run, and as JSON has it to a duplicate', async (t) => {
   const server = await scripted(t, [acquired, completed]);
   const result = { at: new Date(0), n: NaN, u: undefined };

@@ -151,6 +151,20 @@ def test_errors_are_logged_with_their_traces(sidecar: Sidecar, prefix: str, capl
     assert (logged.levelno, logged.exc_info[0]) == (logging.WARNING, ValueError)
 
 
+def test_an_error_that_raises_when_it_is_shown(sidecar: Sidecar, prefix: str) -> None:
+    class Odd(Exception):
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    @idempotent_batch(key="body")
+    def handler(record: Any, context: Any) -> None:
+        if record["body"] == prefix + "odd":
+            raise Odd
+
+    event = {"Records": [{"messageId": str(at), "body": prefix + body} for at, body in enumerate(["odd", "odd", "fine"])]}
+    assert handler(event, Context()) == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]}
+
+
 @pytest.mark.parametrize("coroutine", [False, True])
 def test_what_is_more_than_an_error_ends_the_batch(sidecar: Sidecar, prefix: str, coroutine: bool) -> None:
     def work(record: Any) -> None:

@@ -352,3 +352,18 @@ def test_a_request_that_is_refused_before_all_of_it_was_sent() -> None:
         Client(port=listener.getsockname()[1]).acquire("a", payload="x" * (30 << 20))
     assert (caught.value.status, caught.value.code) == (413, "too_large")
     assert len(connections) == 1
+
+
+def test_what_an_idle_connection_was_told_is_no_answer() -> None:
+    stale = problem(408, "timeout", headers={"Connection": "close"})
+    with serve(answer(ACQUIRED), answer(ACQUIRED)) as server:
+        client = Client(port=server.port)
+        client.acquire("a")
+        # As a server does that gives up waiting for the next request.
+        server._connections[0].sendall(stale)
+        server._connections[0].shutdown(socket.SHUT_RDWR)
+        server._connections[0].close()
+        # More than the system takes at once, so that sending it fails.
+        assert client.acquire("b", payload="x" * (30 << 20)).status == "acquired"
+        client.close()
+    assert [request.connection for request in server.requests] == [1, 2]
